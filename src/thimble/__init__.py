@@ -1,0 +1,56 @@
+"""Image classifiers that fit in a thimble: train, measure and use networks of about 150,000 parameters.
+
+Nothing heavy is imported here: the public names below load what they need when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .config import AugmentConfig, RunError, TrainConfig, UserError
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .checkpoint import load_model, load_pretrained
+    from .evaluation import evaluate, predict
+    from .models import build_model, list_models
+    from .summary import summarize
+    from .training import train
+
+__all__ = [
+    "AugmentConfig",
+    "RunError",
+    "TrainConfig",
+    "UserError",
+    "__version__",
+    "build_model",
+    "evaluate",
+    "list_models",
+    "load_model",
+    "load_pretrained",
+    "predict",
+    "summarize",
+    "train",
+]
+
+_HOMES = {
+    "build_model": "models",
+    "evaluate": "evaluation",
+    "list_models": "models",
+    "load_model": "checkpoint",
+    "load_pretrained": "checkpoint",
+    "predict": "evaluation",
+    "summarize": "summary",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

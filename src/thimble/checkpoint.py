@@ -1,0 +1,219 @@
+"""Weights and training states on disk, written whole or not at all, and read without ever unpickling anything.
+
+Both are safetensors files. A weights file carries, as JSON under the metadata key ``thimble``, all that it takes to
+build the network again and to use it; a training state carries its progress in the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from .config import RunError, UserError
+from .models import MODELS, Classifier, build_model
+from .runtime import versions
+
+WEIGHTS_FILE = "model.safetensors"
+STATE_FOLDER = "last.ckpt"
+STATE_FILE = "state.safetensors"
+_METADATA_KEY = "thimble"
+
+
+def list_pretrained() -> list[str]:
+    """The names of the trained models that the package ships, sorted."""
+    return sorted(
+        Path(entry.name).stem
+        for entry in (resources.files("thimble") / "weights").iterdir()
+        if entry.name.endswith(".safetensors")
+    )
+
+
+def load_pretrained(name: str = "reference") -> Classifier:
+    """Load a trained model that the package ships, in eval mode.
+
+    Raises:
+        UserError: no trained model of that name is shipped.
+    """
+    if name not in list_pretrained():
+        raise UserError(f"no shipped model {name!r}: expected {_shipped()}")
+    with resources.as_file(resources.files("thimble") / "weights" / f"{name}.safetensors") as path:
+        return load_weights(path)[0]
+
+
+def load_model(model: str | Path) -> Classifier:
+    """Load MODEL, in eval mode: a shipped model's name, a weights file or a run folder.
+
+    A shipped name wins over a file of the same name; ``./reference`` names the file.
+
+    Raises:
+        UserError: it is none of these, or its file is no complete Thimble weights file.
+    """
+    if isinstance(model, str) and model in list_pretrained():
+        return load_pretrained(model)
+    path = Path(model)
+    if path.is_dir():
+        path = path / WEIGHTS_FILE
+        if not path.is_file():
+            resume = f"; thimble train --resume {model} finishes it" if (Path(model) / STATE_FOLDER).is_dir() else ""
+            raise UserError(f"{model} holds no {WEIGHTS_FILE}: expected the folder of a finished run{resume}")
+    if not path.is_file():
+        raise UserError(f"no model {str(model)!r}: expected a weights file, a run folder or {_shipped()}")
+    return load_weights(path)[0]
+
+
+def save_weights(path: Path, model: Classifier, metadata: dict[str, Any]) -> None:
+    """Write a model's weights with what is needed to build and use it, and anything else that JSON can hold.
+
+    Args:
+        path: the file, replaced if it exists.
+        model: on any device.
+        metadata: the run's own part: recipe, data and metrics.
+
+    Raises:
+        RunError: the file could not be written; what was there before is untouched.
+    """
+    described = {
+        "model": model.name,
+        "arguments": model.arguments,
+        "classes": model.classes,
+        "mean": model.mean,
+        "std": model.std,
+        "input_size": model.input_size,
+        "num_parameters": model.num_parameters,
+        "versions": versions(),
+        **metadata,
+    }
+    _save(path, model.state_dict(), described)
+
+
+def load_weights(path: Path) -> tuple[Classifier, dict[str, Any]]:
+    """Read a weights file: the model, on the CPU and in eval mode, and the metadata that it was saved with.
+
+    Raises:
+        UserError: the file is not a whole Thimble weights file, or its tensors are not the model's.
+    """
+    tensors, metadata = _load(path)
+    if metadata.get("model") not in MODELS:
+        raise UserError(f"{path} holds a model {metadata.get('model')!r}: expected one of {', '.join(sorted(MODELS))}")
+    try:
+        model = build_model(metadata["model"], **metadata["arguments"])
+        model.classes = tuple(str(name) for name in metadata["classes"])
+        red, green, blue = (float(value) for value in metadata["mean"])
+        model.mean = (red, green, blue)
+        red, green, blue = (float(value) for value in metadata["std"])
+        model.std = (red, green, blue)
+        channels, height, width = (int(value) for value in metadata["input_size"])
+        model.input_size = (channels, height, width)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} describes its model incompletely ({error}): expected what Thimble saves") from error
+    _check_tensors(path, tensors, model.state_dict())
+    model.load_state_dict(tensors)
+    return model.eval(), metadata
+
+
+def save_state(run: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+    """Replace a run's training state, atomically: a reader finds the old one or the new one, never a part.
+
+    Raises:
+        RunError: it could not be written; the old state is untouched.
+    """
+    _save(run / STATE_FOLDER / STATE_FILE, tensors, progress)
+
+
+def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``save_state`` wrote.
+
+    Raises:
+        UserError: the folder holds no whole training state.
+    """
+    path = run / STATE_FOLDER / STATE_FILE
+    if not path.is_file():
+        raise UserError(f"{run} holds no {STATE_FOLDER}/{STATE_FILE}: expected the folder of a run that has begun")
+    return _load(path)
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a file under a temporary name beside its place, then rename it; make its folder where needed.
+
+    Raises:
+        RunError: it could not be written. Nothing is left of the attempt.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut could leave the new name on an empty file
+        temporary.replace(path)
+    except OSError as error:
+        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
+        raise RunError(f"cannot write {path}: {error.strerror}; {advice} and try again") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, safetensors.torch.save(plain, {"format": "pt", _METADATA_KEY: json.dumps(metadata)}))
+
+
+def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            described = (file.metadata() or {}).get(_METADATA_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        if described is None:
+            raise UserError(f"{path} is a safetensors file of another program: expected one that Thimble saved")
+        metadata = json.loads(described)
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path} is {_foreign(path)}: expected a whole safetensors file ({error})") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}; expected a weights file that Thimble saved") from error
+    if not isinstance(metadata, dict):
+        raise UserError(f"{path} describes nothing: expected a weights file that Thimble saved")
+    return tensors, metadata
+
+
+def _foreign(path: Path) -> str:
+    """What a file that is no safetensors file most likely is."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if not head:
+        return "empty"
+    if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        return "a pickled PyTorch file, which could run any code and is never loaded"
+    return "cut short or damaged" if head.endswith(b"{") else "no weights file"
+
+
+def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Name the first tensor that is missing, extra or of another shape or type."""
+    for name, tensor in expected.items():
+        if name not in found:
+            raise UserError(f"{path} lacks the tensor {name}: expected all {len(expected)} of the model")
+        one, other = found[name], tensor
+        if one.shape != other.shape or one.dtype.is_floating_point != other.dtype.is_floating_point:
+            raise UserError(
+                f"{path}: tensor {name} is {one.dtype} {tuple(one.shape)}, expected {other.dtype} {tuple(other.shape)}"
+            )
+        if one.dtype.is_floating_point and not torch.isfinite(one).all():
+            raise UserError(f"{path}: tensor {name} holds values that are not finite; expected trained weights")
+    extra = sorted(set(found) - set(expected))
+    if extra:
+        raise UserError(f"{path} holds {len(extra)} tensors that the model has not, {extra[0]} among them")
+
+
+def _shipped() -> str:
+    names = list_pretrained()
+    return f"a shipped model ({', '.join(names)})" if names else "a shipped model (there are none yet)"

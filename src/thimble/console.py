@@ -1,0 +1,168 @@
+"""What the verbs show on the terminal: tables, and the progress bars of a training. With ``cli``, all that prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from . import progress as run_progress
+from .config import TrainConfig
+from .data import ImageDataset
+from .evaluation import Evaluation, Prediction
+from .summary import Summary
+from .training import Observer, TrainResult
+
+
+def _console() -> Console:
+    # Into a file or a pipe rich would wrap at 80 columns; a table is better whole there.
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)
+
+
+def _table(title: str, *columns: str, left: int = 1) -> Table:
+    """A table whose first ``left`` columns are text and whose others are numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < left else "right")
+    return table
+
+
+class TrainingConsole(Observer):
+    """Bars for the epoch and the run, and a line for every epoch that stays on the screen, and in a log file."""
+
+    def __init__(self) -> None:
+        self.console = _console()
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[now]}"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self.epochs = 0
+
+    def __enter__(self) -> TrainingConsole:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def message(self, text: str) -> None:
+        self.console.print(Text(text, style="bold yellow"))
+
+    def start(self, run: Path, config: TrainConfig, progress: run_progress.Progress) -> None:
+        self.epochs = config.epochs
+        begun = f", from step {progress.step} of {progress.num_steps}" if progress.step else ""
+        self.console.print(f"{config.model} on {config.data}, {config.epochs} epochs{begun}, in {run}")
+        self.bars.start()
+        self.epoch_bar = self.bars.add_task("epoch", total=progress.num_batches, completed=progress.batch, now="")
+        self.run_bar = self.bars.add_task("run", total=progress.num_steps, completed=progress.step, now="")
+
+    def step(self, progress: run_progress.Progress) -> None:
+        speed = f"{progress.images / progress.seconds:.0f} images/s"
+        now = f"loss {progress.loss_sum / progress.images:.3f}  accuracy {progress.correct / progress.images:.1%}"
+        name = f"epoch {progress.epoch + 1}"
+        self.bars.update(self.epoch_bar, completed=progress.batch, description=name, now=f"{now}  {speed}")
+        self.bars.update(self.run_bar, completed=progress.step)
+
+    def epoch(self, row: run_progress.Row) -> None:
+        line = (
+            f"epoch {row['epoch']:>3}/{self.epochs}  train loss {row['train_loss']:.3f}"
+            f" accuracy {row['train_accuracy']:.2%}"
+        )
+        if row["validation_loss"] is not None:
+            line += f"  validation loss {row['validation_loss']:.3f} accuracy {row['validation_accuracy']:.2%}"
+        self.console.print(f"{line}  {row['seconds']:.0f} s  {row['images_per_second']:.0f} images/s")
+
+    def finish(self, result: TrainResult) -> None:
+        """Say what came of it."""
+        self.bars.stop()
+        low, high = result.test.accuracy_interval
+        self.console.print(
+            f"[bold]test accuracy {result.test.accuracy:.2%}[/bold] of {result.test.num_images:,} {result.test.data}"
+            f" images (95% interval {low:.2%} to {high:.2%}), {result.model.num_parameters:,} parameters"
+        )
+        self.console.print(f"model and logs: {result.run}", soft_wrap=True)
+
+
+def print_evaluation(result: Evaluation) -> None:
+    """Headline figures, accuracy per class, and the confusion matrix."""
+    console, names = _console(), list(result.per_class_accuracy)
+    low, high = result.accuracy_interval
+    flip = ", averaged with mirror images" if result.flip else ""
+    headline = _table(f"{result.model} on {result.num_images:,} test images of {result.data}{flip}", "measure", "value")
+    headline.add_row("top-1 accuracy", f"{result.accuracy:.2%}")
+    headline.add_row("its 95% interval (Wilson)", f"{low:.2%} to {high:.2%}")
+    headline.add_row("negative log-likelihood, nats", f"{result.nll:.4f}")
+    headline.add_row("expected calibration error, 15 bins", f"{result.ece:.4f}")
+    console.print(headline)
+    matrix = _table("Accuracy per class, and which (rows) is taken for which (columns)", "class", "accuracy")
+    for name in names:
+        matrix.add_column(name[:5], justify="right")
+    for index, (name, accuracy) in enumerate(result.per_class_accuracy.items()):
+        counts = [
+            Text(str(count) if count else ".", style="bold green" if index == column else "")
+            for column, count in enumerate(result.confusion[index])
+        ]
+        matrix.add_row(name, f"{accuracy:.1%}", *counts)
+    console.print(matrix)
+
+
+def print_predictions(answers: Sequence[Prediction]) -> None:
+    """A row for each image, the most probable class first."""
+    table = _table("", "image", *(f"top {rank + 1}" for rank in range(len(answers[0].top))))
+    table.title = None
+    for answer in answers:
+        table.add_row(Text(answer.image), *(f"{name} {probability:.1%}" for name, probability in answer.top))
+    _console().print(table)
+
+
+def print_summary(result: Summary) -> None:
+    """The layers, the totals, and whether the budget is met."""
+    size = "x".join(str(side) for side in result.input_size)
+    columns = ("layer", "type", "output", "parameters", "multiply-adds", "receptive field", "jump")
+    table = _table(f"{result.model}, input {size}", *columns, left=3)
+    block = None
+    for layer in result.layers:
+        if block is not None and layer.name.partition(".")[0] != block:
+            table.add_section()
+        block = layer.name.partition(".")[0]
+        table.add_row(
+            layer.name,
+            layer.type,
+            "x".join(str(side) for side in layer.output_shape),
+            f"{layer.num_parameters:,}" if layer.num_parameters else "",
+            f"{layer.num_multiply_adds:,}" if layer.num_multiply_adds else "",
+            *("" if value is None else str(value) for value in (layer.receptive_field, layer.jump)),
+        )
+    console = _console()
+    console.print(table)
+    console.print(f"parameters     {result.num_parameters:>12,}   ({result.parameter_bytes / 1e6:.2f} MB in float32)")
+    console.print(f"multiply-adds  {result.num_multiply_adds:>12,}   (forward, one image)")
+    verdict = "[green]met[/green]" if result.within_budget else "[red]exceeded[/red]"
+    console.print(f"budget         {result.budget:>12,}   parameters: {verdict}")
+
+
+def print_dataset(parts: Mapping[str, ImageDataset]) -> None:
+    """How many images of each class each part has, and the constants."""
+    whole = parts["train"]
+    table = _table(whole.name, "class", *parts)
+    for index, name in enumerate(whole.classes):
+        table.add_row(name, *(f"{int((part.labels == index).sum()):,}" for part in parts.values()))
+    table.add_section()
+    table.add_row("all", *(f"{len(part):,}" for part in parts.values()))
+    console = _console()
+    console.print(table)
+    for label, values in (("mean", whole.mean), ("std", whole.std)):
+        console.print(f"{label:<5}" + "  ".join(f"{value:.4f}" for value in values) + "   (pixels in 0..1)")

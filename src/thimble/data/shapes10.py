@@ -1,0 +1,259 @@
+"""shapes10: ten classes of drawn 32x32 colour images, made on the spot from a seed, with no file and no network.
+
+A stand-in for CIFAR-10 with its sizes and channels: for a first try, for machines without the network, for tests. Every
+image shows one shape of any place, size, rotation, stretch and colour, at times faint, cut off or covered, on a
+shaded and textured background with stray strokes, under noise. Shapes are signed distances, so that a smooth
+edge is a matter of clipping: Quilez, "2D distance functions", https://iquilezles.org/articles/distfunctions2d/.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .dataset import ImageDataset
+
+# float32 throughout; NumPy's stubs take float32 times a Python number for float64, so that it cannot be said.
+Array: TypeAlias = NDArray[Any]
+
+# Over all pixels of the 20,000 default training images, in 0..1; tests/data/test_shapes10.py holds them to the drawing.
+MEAN = (0.5022, 0.5028, 0.5004)
+STD = (0.2434, 0.2408, 0.2408)
+
+TRAIN_IMAGES, TRAIN_SEED = 20_000, 0
+TEST_IMAGES, TEST_SEED = 2_000, 1
+
+SIDE = 32
+# Images drawn at once, from a random stream of their own: many enough for NumPy, few enough for the processor's cache.
+_CHUNK = 200
+
+
+def load_shapes10(part: Literal["train", "test"]) -> ImageDataset:
+    """Draw the default training set (20,000 images of seed 0) or test set (2,000 images of seed 1)."""
+    if part == "train":
+        return shapes10(TRAIN_IMAGES, TRAIN_SEED)
+    return shapes10(TEST_IMAGES, TEST_SEED)
+
+
+def shapes10(num_images: int, seed: int = 0) -> ImageDataset:
+    """Draw labelled images, about 10,000 in a second on one core.
+
+    The same arguments give the same images; the first images of a larger set are a smaller set of the same seed; and of
+    ten consecutive images, counted from the first, each shows another class. Between processors and NumPy versions a
+    pixel may differ by one level, by the rounding of sines.
+
+    Args:
+        num_images: how many; any number of at least 1.
+        seed: 0 to 2**32 - 1. Different seeds give different images: the default training and test sets are seeds 0, 1.
+
+    Raises:
+        ValueError: ``num_images`` or ``seed`` is out of range.
+    """
+    if num_images < 1 or not 0 <= seed < 2**32:
+        raise ValueError(f"{num_images} images of seed {seed}: expected at least 1 image, a seed of 0 to {2**32 - 1}")
+    images = np.empty((num_images, 3, SIDE, SIDE), dtype=np.uint8)
+    labels = np.empty(num_images, dtype=np.int64)
+    for number, start in enumerate(range(0, num_images, _CHUNK)):
+        here = slice(start, min(start + _CHUNK, num_images))
+        length = here.stop - here.start
+        # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19); default_rng's is not.
+        drawn, drawn_labels = _draw_chunk(np.random.RandomState([seed, number]))
+        images[here], labels[here] = drawn[:length], drawn_labels[:length]
+    return ImageDataset("shapes10", torch.from_numpy(images), torch.from_numpy(labels), CLASSES, MEAN, STD)
+
+
+def _draw_chunk(random: np.random.RandomState) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Draw ``_CHUNK`` images, back to front: background, strokes, shape, a covering stroke, noise."""
+    labels = np.concatenate([random.permutation(len(CLASSES)) for _ in range(_CHUNK // len(CLASSES))])
+    axis = ((np.arange(SIDE, dtype=np.float32) + 0.5) * 2 / SIDE - 1).astype(np.float32)
+    x, y = axis[None, None, :], -axis[None, :, None]  # -1..1, y upwards
+
+    near = _colours(random)
+    far = np.clip(near + _uniform(random, -0.3, 0.3, 3), 0, 1)
+    # Of 1.7 from black to white: some shapes are hardly more than a shade, none is exactly its background.
+    ink = _apart(_colours(random), (near + far) / 2, _uniform(random, 0.18, 0.5))
+
+    canvas = _blend(_plane(near), _plane(far), _ramp(random, x, y))
+    canvas += _plane(_uniform(random, -0.12, 0.12, 3)) * _texture(random, x, y)[:, None]
+    for _ in range(3):
+        canvas = _blend(canvas, _plane(_colours(random)), _stroke(random, x, y, share=0.5, width=(0.03, 0.09)))
+    filling = _plane(ink) + _plane(_uniform(random, -0.1, 0.1, 3)) * _texture(random, x, y)[:, None]
+    canvas = _blend(canvas, filling, _shape(random, labels, x, y) * _plane(_uniform(random, 0.75, 1.0))[:, 0])
+    canvas = _blend(canvas, _plane(_colours(random)), _stroke(random, x, y, share=0.35, width=(0.06, 0.14)))
+
+    noise = random.randint(0, 256, canvas.shape, dtype=np.uint8).astype(np.float32) - 127.5
+    canvas += noise * (_plane(_uniform(random, 0.0, 0.22)) / 255)
+    canvas *= 255
+    return np.clip(np.rint(canvas, out=canvas), 0, 255).astype(np.uint8), labels.astype(np.int64)
+
+
+def _shape(random: np.random.RandomState, labels: NDArray[Any], x: Array, y: Array) -> Array:
+    """How much of each pixel (n, 32, 32) the shape covers, 0..1."""
+    radius = _uniform(random, 0.38, 0.8)
+    stretch = np.exp(_uniform(random, -0.16, 0.16))
+    turn = _uniform(random, 0, 2 * np.pi)
+    # A large shape stays near the middle; the border may cut off a tip, never what tells the shape.
+    reach = np.maximum(0.05, 1.06 - radius)
+    x = x - (_uniform(random, -1, 1) * reach)[:, None, None]
+    y = y - (_uniform(random, -1, 1) * reach)[:, None, None]
+    cos, sin = np.cos(turn)[:, None, None], np.sin(turn)[:, None, None]
+    across, along = (radius * stretch)[:, None, None], (radius / stretch)[:, None, None]
+    u, v = (x * cos + y * sin) / across, (y * cos - x * sin) / along
+    distance = np.empty(u.shape, dtype=np.float32)
+    for label, shape in enumerate(SHAPES.values()):
+        chosen = labels == label
+        distance[chosen] = shape(u[chosen], v[chosen])
+    return _cover(distance * radius[:, None, None])
+
+
+def _stroke(random: np.random.RandomState, x: Array, y: Array, *, share: float, width: tuple[float, float]) -> Array:
+    """How much of each pixel a line with round ends covers; a ``share`` of the images has one."""
+    start_x, start_y = _uniform(random, -1.1, 1.1)[:, None, None], _uniform(random, -1.1, 1.1)[:, None, None]
+    turn, length = _uniform(random, 0, 2 * np.pi)[:, None, None], _uniform(random, 0.3, 1.6)[:, None, None]
+    half = _uniform(random, *width)[:, None, None]
+    there = (_uniform(random, 0, 1) < share).astype(np.float32)[:, None, None]
+    cos, sin = np.cos(turn), np.sin(turn)
+    along = (x - start_x) * cos + (y - start_y) * sin
+    across = (y - start_y) * cos - (x - start_x) * sin
+    beyond = along - np.clip(along, 0, length)
+    return _cover(np.sqrt(beyond * beyond + across * across) - half) * there
+
+
+def _texture(random: np.random.RandomState, x: Array, y: Array) -> Array:
+    """Two plane waves (n, 32, 32), about -1..1: stripes, checks or clouds, as their frequencies fall out."""
+    waves = np.zeros((_CHUNK, SIDE, SIDE), dtype=np.float32)
+    for _ in range(2):
+        frequency, turn = _uniform(random, 1, 16), _uniform(random, 0, np.pi)
+        phase = _uniform(random, 0, 2 * np.pi)[:, None, None]
+        waves += np.sin(
+            x * (frequency * np.cos(turn))[:, None, None] + y * (frequency * np.sin(turn))[:, None, None] + phase
+        )
+    return waves / 2
+
+
+def _ramp(random: np.random.RandomState, x: Array, y: Array) -> Array:
+    """A linear shading (n, 32, 32) from 0 to 1 in any direction."""
+    turn = _uniform(random, 0, 2 * np.pi)
+    ramp: Array = np.clip(0.5 + 0.5 * (x * np.cos(turn)[:, None, None] + y * np.sin(turn)[:, None, None]), 0, 1)
+    return ramp
+
+
+def _colours(random: np.random.RandomState) -> Array:
+    """Colours (n, 3), 0..1: any hue, from grey to vivid, from dark to light."""
+    hue = _uniform(random, 0, 2 * np.pi)[:, None] + np.array([0, 2, 4], dtype=np.float32) * (np.pi / 3)
+    vivid, light = _uniform(random, 0.0, 0.4)[:, None], _uniform(random, 0.2, 0.8)[:, None]
+    colours: Array = np.clip(light + vivid * np.cos(hue), 0, 1)
+    return colours
+
+
+def _apart(colours: Array, others: Array, least: Array) -> Array:
+    """Move colours (n, 3) away from others until they are ``least`` (n,) apart, or the edge of the cube stops them."""
+    difference = colours - others
+    length = np.sqrt((difference * difference).sum(1)) + 1e-6
+    moved: Array = np.clip(others + difference * np.maximum(1, least / length)[:, None], 0, 1)
+    return moved
+
+
+def _uniform(random: np.random.RandomState, low: float, high: float, *shape: int) -> Array:
+    """One number, or an array of them, for each image of a chunk."""
+    return random.uniform(low, high, (_CHUNK, *shape)).astype(np.float32)
+
+
+def _plane(values: Array) -> Array:
+    """Numbers per image (n,) or per image and channel (n, 3), to be spread over pixels: (n, 1 or 3, 1, 1)."""
+    return values.reshape(len(values), -1, 1, 1)
+
+
+def _blend(below: Array, above: Array, cover: Array) -> Array:
+    """Lay one picture (n, 3, 32, 32) over another where ``cover`` (n, 32, 32) says so."""
+    result: Array = below + (above - below) * cover[:, None]
+    return result
+
+
+def _cover(distance: Array) -> Array:
+    """Coverage of pixels at a signed distance from an edge, in units of half a side: smooth over the edge's pixel."""
+    cover: Array = np.clip(0.5 - distance * (SIDE / 2), 0, 1)
+    return cover
+
+
+def _circle(x: Array, y: Array) -> Array:
+    distance: Array = np.sqrt(x * x + y * y) - 0.85
+    return distance
+
+
+def _square(x: Array, y: Array) -> Array:
+    return np.maximum(np.abs(x), np.abs(y)) - 0.75
+
+
+def _triangle(x: Array, y: Array) -> Array:
+    return np.maximum(np.abs(x) * 0.866 + y * 0.5, -y) - 0.5
+
+
+def _hexagon(x: Array, y: Array) -> Array:
+    return np.maximum(np.abs(x) * 0.866 + np.abs(y) * 0.5, np.abs(y)) - 0.82
+
+
+def _cross(x: Array, y: Array) -> Array:
+    x, y = np.abs(x), np.abs(y)
+    return np.maximum(np.minimum(x, y) - 0.28, np.maximum(x, y) - 0.95)
+
+
+def _ring(x: Array, y: Array) -> Array:
+    distance: Array = np.abs(np.sqrt(x * x + y * y) - 0.72) - 0.2
+    return distance
+
+
+def _crescent(x: Array, y: Array) -> Array:
+    x = x - 0.15
+    bite = x - 0.42
+    distance: Array = np.maximum(np.sqrt(x * x + y * y) - 0.95, 0.78 - np.sqrt(bite * bite + y * y))
+    return distance
+
+
+def _star(x: Array, y: Array) -> Array:
+    # Folded onto half a ray, a five-pointed star is one straight edge, from its tip to its notch.
+    fifth = 2 * math.pi / 5
+    angle = np.arctan2(x, y)
+    angle = np.abs(angle - fifth * np.rint(angle / fifth))
+    length = np.sqrt(x * x + y * y)
+    notch_x, notch_y = 0.45 * math.cos(math.pi / 5) - 1, 0.45 * math.sin(math.pi / 5)
+    edge = math.hypot(notch_x, notch_y)
+    distance: Array = (length * np.cos(angle) - 1) * (notch_y / edge) - length * np.sin(angle) * (notch_x / edge)
+    return distance
+
+
+def _heart(x: Array, y: Array) -> Array:
+    # Quilez' heart stands on the origin and is 1.1 high: shifted and scaled to a radius of about one.
+    scale = 0.6
+    x, y = np.abs(x) * scale, y * scale + 0.57
+    lobe = np.hypot(x - 0.25, y - 0.75) - math.sqrt(2) / 4
+    edge = np.maximum(x + y, 0) / 2
+    point = np.minimum(np.hypot(x, y - 1), np.hypot(x - edge, y - edge)) * np.sign(x - y)
+    distance: Array = np.where(x + y > 1, lobe, point) / scale
+    return distance
+
+
+def _arrow(x: Array, y: Array) -> Array:
+    shaft = np.maximum(np.abs(x) - 0.2, np.abs(y + 0.45) - 0.5)
+    head = np.maximum(np.abs(x) * 0.79 + (y - 1) * 0.61, -y)
+    return np.minimum(shaft, head)
+
+
+SHAPES: dict[str, Callable[[Array, Array], Array]] = {
+    "circle": _circle,
+    "square": _square,
+    "triangle": _triangle,
+    "hexagon": _hexagon,
+    "star": _star,
+    "cross": _cross,
+    "ring": _ring,
+    "crescent": _crescent,
+    "heart": _heart,
+    "arrow": _arrow,
+}
+CLASSES = tuple(SHAPES)

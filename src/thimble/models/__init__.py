@@ -1,0 +1,36 @@
+"""The networks, by name. A new one is a file beside this one and a line in ``MODELS``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .classifier import Classifier
+from .reference import reference
+
+__all__ = ["MODELS", "Classifier", "build_model", "list_models"]
+
+MODELS: dict[str, Callable[..., Classifier]] = {
+    "reference": reference,
+}
+
+
+def list_models() -> list[str]:
+    """The names that ``build_model`` takes, sorted."""
+    return sorted(MODELS)
+
+
+def build_model(name: str, **arguments: Any) -> Classifier:
+    """Build an untrained network.
+
+    Args:
+        name: one of ``list_models()``.
+        arguments: passed on to the architecture: ``num_classes`` and, for the reference network, ``dropout``.
+
+    Raises:
+        ValueError: there is no model of that name.
+        TypeError: the architecture takes no such argument.
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}: expected one of {', '.join(list_models())}")
+    return MODELS[name](**arguments)

@@ -1,0 +1,130 @@
+"""How far a training run is: what it counts, and how all of it goes to disk and back between any two steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .checkpoint import load_state, save_state
+from .config import UserError
+from .models import Classifier
+from .optim import WeightAverage
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Progress:
+    """All that changes from step to step, but for tensors.
+
+    Attributes:
+        num_batches: steps in an epoch.
+        num_steps: steps in the run.
+        epoch: epochs completed.
+        batch: steps completed in the epoch under way.
+        step: steps completed in the run.
+        loss_sum, correct, images, seconds: totals of the epoch under way.
+        history: a row of metrics.csv for every epoch completed.
+    """
+
+    num_batches: int
+    num_steps: int
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    history: list[Row] = field(default_factory=list)
+
+    def add(self, loss_sum: float, correct: int, images: int, seconds: float) -> None:
+        """Count a step."""
+        self.batch, self.step = self.batch + 1, self.step + 1
+        self.loss_sum, self.correct = self.loss_sum + loss_sum, self.correct + correct
+        self.images, self.seconds = self.images + images, self.seconds + seconds
+
+    def end_epoch(self, validation: tuple[float, float] | None, learning_rate: float) -> Row:
+        """Turn the totals, and validation's (loss, accuracy), into a row of metrics.csv and start the next epoch."""
+        row: Row = {
+            "epoch": self.epoch + 1,
+            "train_loss": self.loss_sum / self.images,
+            "train_accuracy": self.correct / self.images,
+            "validation_loss": validation[0] if validation else None,
+            "validation_accuracy": validation[1] if validation else None,
+            "learning_rate": learning_rate,
+            "seconds": self.seconds,
+            "images_per_second": self.images / self.seconds,
+        }
+        self.history.append(row)
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.loss_sum, self.correct, self.images, self.seconds = 0.0, 0, 0, 0.0
+        return row
+
+
+def save_progress(
+    run: Path, progress: Progress, model: Classifier, optimizer: torch.optim.Optimizer, average: WeightAverage
+) -> None:
+    """Write everything that the rest of the run follows from, random generators included.
+
+    Raises:
+        RunError: it could not be written; the state before it is untouched.
+    """
+    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"average/{name}": tensor for name, tensor in average.model.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items() if value is not None}
+    tensors["random/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_initialized():
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    save_state(run, tensors, dataclasses.asdict(progress))
+
+
+def restore_progress(
+    run: Path, progress: Progress, model: Classifier, optimizer: torch.optim.Optimizer, average: WeightAverage
+) -> None:
+    """Put everything back as ``save_progress`` found it. The learning rate needs no state: it follows from the step.
+
+    Raises:
+        UserError: the state is damaged, or of other data or another model.
+    """
+    tensors, saved = load_state(run)
+    try:
+        if (saved["num_batches"], saved["num_steps"]) != (progress.num_batches, progress.num_steps):
+            raise UserError(
+                f"{run} has {saved['num_steps']} steps of {saved['num_batches']} an epoch, expected"
+                f" {progress.num_steps} of {progress.num_batches}: is it the data that the run began with?"
+            )
+        for name, value in saved.items():
+            setattr(progress, name, value)
+        model.load_state_dict(_under("model/", tensors))
+        average.model.load_state_dict(_under("average/", tensors))
+        _restore_optimizer(optimizer, _under("optimizer/", tensors))
+        torch.set_rng_state(tensors["random/cpu"])
+        if "random/cuda" in tensors and torch.cuda.is_initialized():
+            torch.cuda.set_rng_state(tensors["random/cuda"])
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"the training state of {run} is not this model's ({error}): start again") from error
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split("/")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    # The file holds plain tensors. In another memory layout than its parameter's, a momentum would be added by another
+    # kernel, whose rounding may differ.
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if value.shape == parameter.shape:
+                values[key] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

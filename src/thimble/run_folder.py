@@ -1,0 +1,124 @@
+"""A run's folder: how it begins, how it is found again, and the logs that grow in it.
+
+    runs/<name>/config.json  environment.json  metrics.csv  training_logs.md  last.ckpt/  model.safetensors
+
+The logs are written whole after every epoch, from the history that the training state carries: a run that was
+interrupted, or died, and was resumed has the logs of one that was not. docs/run_folder.md describes every file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import STATE_FOLDER, WEIGHTS_FILE, write_atomically
+from .config import RESUMABLE, TrainConfig, UserError, from_dict, to_dict
+from .progress import Row
+
+COLUMNS = {
+    "epoch": "{:d}",
+    "train_loss": "{:.4f}",
+    "train_accuracy": "{:.2%}",
+    "validation_loss": "{:.4f}",
+    "validation_accuracy": "{:.2%}",
+    "learning_rate": "{:.5f}",
+    "seconds": "{:.1f}",
+    "images_per_second": "{:.0f}",
+}
+"""The columns of metrics.csv, in order, with the format that a person reads them in."""
+
+
+def begin(config: TrainConfig) -> Path:
+    """Make the folder of a new run and write its configuration.
+
+    Raises:
+        UserError: the folder exists and ``overwrite`` is off, or holds something that is no run.
+    """
+    run = config.runs / (config.name or f"{config.model}-{config.data}-{time.strftime('%Y%m%d-%H%M%S')}")
+    if run.exists() and any(run.iterdir() if run.is_dir() else [run]):
+        if not config.overwrite:
+            raise UserError(f"{run} exists: choose another --name, or --resume {run}, or --overwrite to lose it")
+        if not (run / "config.json").is_file():
+            raise UserError(f"{run} is no run folder: expected one with a config.json; --overwrite deletes only those")
+        shutil.rmtree(run)
+    write_json(run / "config.json", to_dict(config))
+    return run
+
+
+def read_config(run: Path) -> TrainConfig:
+    """The configuration that a run began with.
+
+    Raises:
+        UserError: there is no such run, or its configuration is damaged.
+    """
+    path = run / "config.json"
+    if not path.is_file():
+        raise UserError(f"{run} holds no config.json: expected the folder of a run, such as runs/NAME")
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}; expected the JSON that the run wrote") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is no configuration: expected a JSON object")
+    return from_dict(values)
+
+
+def check_resumable(run: Path, config: TrainConfig) -> None:
+    """Refuse to resume a run that is finished, or under settings that would change its result.
+
+    Raises:
+        UserError: naming the setting, what the run began with and what was asked.
+    """
+    began, asked = to_dict(read_config(run)), to_dict(config)
+    for name in sorted(set(began) - RESUMABLE):
+        if began[name] != asked[name]:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{run} began with {flag} {began[name]}, not {asked[name]}: a run keeps its recipe")
+    if (run / WEIGHTS_FILE).is_file():
+        raise UserError(f"{run} is finished: its model is {run / WEIGHTS_FILE}; start a new run to train on")
+    if not (run / STATE_FOLDER).is_dir():
+        raise UserError(f"{run} has no {STATE_FOLDER}, it stopped before its first: start it again with --overwrite")
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write values as JSON that a person can read and compare, atomically."""
+    write_atomically(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_logs(run: Path, config: TrainConfig, history: list[Row], closing: str = "") -> None:
+    """Write metrics.csv and training_logs.md from all the epochs so far, and a closing paragraph."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(run / "metrics.csv", table.getvalue())
+
+    best = max((row["validation_accuracy"] or 0.0 for row in history), default=0.0)
+    lines = [
+        f"# Training log of {run.name}",
+        "",
+        f"{config.model} on {config.data}, {config.epochs} epochs at batch size {config.batch_size}, peak learning rate"
+        f" {config.learning_rate}, seed {config.seed}, {config.precision}. Every setting: `config.json`; machine and"
+        " versions: `environment.json`.",
+        "",
+        "Losses are cross-entropies with the recipe's label smoothing. Training is measured on the augmented images"
+        " while the weights move; validation on images held out of training, with the averaged weights.",
+        "",
+        "| " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |",
+        "|" + "---:|" * len(COLUMNS),
+    ]
+    for row in history:
+        cells = ["" if row[name] is None else layout.format(row[name]) for name, layout in COLUMNS.items()]
+        if row["validation_accuracy"] == best and best > 0:
+            cells[list(COLUMNS).index("validation_accuracy")] += " *"
+        lines.append("| " + " | ".join(cells) + " |")
+    if best > 0:
+        lines += ["", "\\* the best so far. It is only shown: the last averaged weights are tested and saved."]
+    if closing:
+        lines += ["", closing]
+    write_atomically(run / "training_logs.md", "\n".join(lines) + "\n")

@@ -1,0 +1,145 @@
+"""Where and under what conditions a run happens: seeds, devices, memory, signals and the record of the environment."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from .config import UserError
+from .version import __version__
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def derive_seed(*parts: int) -> int:
+    """Mix several whole numbers (a seed, an epoch, a step, ...) into one seed of 32 bits.
+
+    Streams that differ in any part are independent, which ``seed + epoch`` would not give: (0, 1) and (1, 0) collide.
+    """
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: Literal["float32", "bf16"]) -> Fabric:
+    """Start lightning-fabric on this machine: one process, or all those that torchrun started.
+
+    Raises:
+        UserError: a GPU was asked for and there is none.
+    """
+    with warnings.catch_warnings():
+        # Importing it costs seconds and may warn of its own dependencies' deprecations: not the user's business.
+        warnings.simplefilter("ignore")
+        from lightning_fabric import Fabric
+
+    if device == "gpu" and not torch.cuda.is_available():
+        raise UserError("--device gpu: PyTorch found no GPU here; expected one, or --device cpu")
+    use_gpu = device != "cpu" and torch.cuda.is_available()
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    fabric = Fabric(
+        accelerator="cuda" if use_gpu else "cpu",
+        devices=local_world_size,
+        num_nodes=world_size // local_world_size,
+        strategy="ddp" if world_size > 1 else "auto",
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed memory for the next step instead of returning it to the kernel.
+
+    A training step frees and allocates hundreds of megabytes of activations. By default glibc maps each large block
+    anew, and the kernel zeroes its pages at first touch: as dear as much of the arithmetic (``benchmarks/results/``).
+    The setting holds for the whole process, which keeps its peak memory until it ends.
+
+    Returns:
+        Whether it was done: false where the C library is not glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # from glibc's malloc.h
+    mallopt = ctypes.CDLL(None).mallopt
+    # No blocks of their own (0 mappings), never trim the heap, and grow it 64 MiB at a time.
+    settings = ((m_mmap_max, 0), (m_trim_threshold, 2**31 - 1), (m_top_pad, 64 * 2**20))
+    return all([mallopt(parameter, value) == 1 for parameter, value in settings])
+
+
+class StopRequest:
+    """Whether Ctrl-C or SIGTERM asked this process to stop; false until then."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Turn the first Ctrl-C or SIGTERM inside the block into a request that the block polls.
+
+    A second one interrupts at once with KeyboardInterrupt. Outside the main thread, where Python allows no signal
+    handlers, nothing is caught and nothing is ever requested.
+    """
+    request = StopRequest()
+    caught = (signal.SIGINT, signal.SIGTERM)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if request:
+            raise KeyboardInterrupt
+        request.signal = signal.Signals(number)
+
+    try:
+        previous = {number: signal.signal(number, handle) for number in caught}
+    except ValueError:
+        previous = {}
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def environment(fabric: Fabric) -> dict[str, Any]:
+    """What a person needs to know to repeat a run: versions, processor, threads, devices and the command."""
+    return {
+        "command": ["thimble", *sys.argv[1:]] if Path(sys.argv[0]).name.startswith(("thimble", "__main__")) else None,
+        "versions": versions(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else "cpu",
+        "num_processes": fabric.world_size,
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions that results depend on."""
+    from importlib.metadata import version
+
+    names = ("torch", "lightning-fabric", "albumentations", "opencv-python-headless", "numpy", "safetensors")
+    return {"thimble": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _processor() -> str:
+    """The processor's name where Linux tells it, else what Python knows."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
