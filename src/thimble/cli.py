@@ -53,7 +53,7 @@ def _run(arguments: list[str]) -> int:
         "summary": summary,
         "data": data,
     }
-    return tyro.extras.subcommand_cli_from_dict(
+    code: int = tyro.extras.subcommand_cli_from_dict(
         verbs,
         prog="thimble",
         description="Image classifiers that fit in a thimble. MODEL is a shipped model's name (reference), a weights"
@@ -61,6 +61,7 @@ def _run(arguments: list[str]) -> int:
         args=arguments,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
+    return code
 
 
 def _fail(message: str, code: int) -> int:
@@ -89,9 +90,11 @@ def _train_verb(arguments: list[str]) -> Callable[..., int]:
         from .console import TrainingConsole
         from .training import train as train_model
 
+        if os.environ.get("RANK", "0") != "0":  # under torchrun, the first process speaks for all
+            train_model(config, resume=resume)
+            return 0
         with TrainingConsole() as observer:
-            result = train_model(config, resume=resume, observer=observer)
-            observer.finish(result)
+            observer.finish(train_model(config, resume=resume, observer=observer))
         return 0
 
     return train

@@ -9,7 +9,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 
 class UserError(Exception):
@@ -137,18 +137,24 @@ class TrainConfig:
     """Start afresh in a run folder that exists, losing what is in it."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            _require(self, name, getattr(self, name) >= 1, "a whole number of at least 1")
-        for name in ("validation", "seed"):
-            _require(self, name, getattr(self, name) >= 0, "a whole number of at least 0")
+        hints = get_type_hints(TrainConfig)
+        for name in ("data", "device", "precision"):
+            _require(
+                self, name, getattr(self, name) in get_args(hints[name]), f"one of {', '.join(get_args(hints[name]))}"
+            )
+        for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("seed", 0)):
+            value = getattr(self, name)
+            _require(self, name, isinstance(value, int) and value >= least, f"a whole number of at least {least}")
+        for name, least in (("workers", 0), ("train_images", 1)):
+            value = getattr(self, name)
+            holds = value is None or (isinstance(value, int) and value >= least)
+            _require(self, name, holds, f"a whole number of at least {least}")
         for name in ("momentum", "label_smoothing", "dropout", "ema_decay"):
             _require(self, name, 0.0 <= getattr(self, name) < 1.0, "a number from 0 to less than 1")
         _require(self, "warmup_fraction", 0.0 <= self.warmup_fraction <= 1.0, "a fraction from 0 to 1")
         _require(self, "learning_rate", 0.0 < self.learning_rate < math.inf, "a number above 0")
         _require(self, "weight_decay", 0.0 <= self.weight_decay < math.inf, "a number of at least 0")
         _require(self, "clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
-        _require(self, "workers", self.workers is None or self.workers >= 0, "a whole number of at least 0")
-        _require(self, "train_images", self.train_images is None or self.train_images >= 1, "at least 1")
         plain = self.name is None or (self.name not in ("", ".", "..") and Path(self.name).name == self.name)
         _require(self, "name", plain, "a plain folder name; --runs says where it goes")
         if self.batch_size == 1:
@@ -177,10 +183,15 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
     """The inverse of ``to_dict``.
 
     Raises:
-        UserError: a field is missing its type, unknown or out of its range.
+        UserError: a field is missing, unknown, of another type or out of its range.
     """
     try:
         augment = dict(values["augment"])
+        # A default must not stand in for what the run was made with.
+        for settings, found in ((TrainConfig, values), (AugmentConfig, augment)):
+            missing = [each.name for each in dataclasses.fields(settings) if each.name not in found]
+            if missing:
+                raise UserError(f"not the configuration of a Thimble run: it lacks {', '.join(missing)}")
         augment["cutout_size"] = tuple(augment["cutout_size"])
         data_dir = values["data_dir"]
         return TrainConfig(

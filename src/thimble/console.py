@@ -19,10 +19,16 @@ from .summary import Summary
 from .training import Observer, TrainResult
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # rich would exit with code 1; that the reader, such as `head`, has had enough is for cli.main to handle.
+        raise BrokenPipeError
+
+
 def _console() -> Console:
     # Into a file or a pipe rich would wrap at 80 columns; a table is better whole there.
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=120)
+    console = _Console(highlight=False)
+    return console if console.is_terminal else _Console(highlight=False, width=120)
 
 
 def _table(title: str, *columns: str, left: int = 1) -> Table:

@@ -80,7 +80,7 @@ def save_progress(
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items() if value is not None}
     tensors["random/cpu"] = torch.get_rng_state()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()
     save_state(run, tensors, dataclasses.asdict(progress))
 
@@ -106,7 +106,7 @@ def restore_progress(
         average.model.load_state_dict(_under("average/", tensors))
         _restore_optimizer(optimizer, _under("optimizer/", tensors))
         torch.set_rng_state(tensors["random/cpu"])
-        if "random/cuda" in tensors and torch.cuda.is_initialized():
+        if "random/cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random/cuda"])
     except (KeyError, RuntimeError) as error:
         raise UserError(f"the training state of {run} is not this model's ({error}): start again") from error

@@ -1,6 +1,7 @@
 """A run's folder: how it begins, how it is found again, and the logs that grow in it.
 
-    runs/<name>/config.json  environment.json  metrics.csv  training_logs.md  last.ckpt/  model.safetensors
+    runs/<name>/config.json  environment.json  metrics.csv  training_logs.md  last.ckpt/  tensorboard/
+                model.safetensors
 
 The logs are written whole after every epoch, from the history that the training state carries: a run that was
 interrupted, or died, and was resumed has the logs of one that was not. docs/run_folder.md describes every file.
@@ -83,6 +84,31 @@ def check_resumable(run: Path, config: TrainConfig) -> None:
         raise UserError(f"{run} is finished: its model is {run / WEIGHTS_FILE}; start a new run to train on")
     if not (run / STATE_FOLDER).is_dir():
         raise UserError(f"{run} has no {STATE_FOLDER}, it stopped before its first: start it again with --overwrite")
+
+
+class Curves:
+    """The same figures for TensorBoard: ``tensorboard --logdir runs`` draws the runs over one another.
+
+    Args:
+        run: the run's folder; the event files go into ``tensorboard/`` in it.
+        first_epoch: rows from this epoch on are about to be added; what a died run wrote of them is void.
+    """
+
+    def __init__(self, run: Path, first_epoch: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # takes a second, and only a training needs it
+
+        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=first_epoch)
+
+    def add(self, row: Row) -> None:
+        """Add an epoch's row, and let it be seen at once."""
+        for name, value in row.items():
+            if name != "epoch" and value is not None:
+                self.writer.add_scalar(name.replace("_", "/", 1) if "_" in name else name, value, row["epoch"])
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.writer.close()
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

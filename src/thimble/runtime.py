@@ -116,8 +116,10 @@ def stop_on_signal() -> Iterator[StopRequest]:
 
 def environment(fabric: Fabric) -> dict[str, Any]:
     """What a person needs to know to repeat a run: versions, processor, threads, devices and the command."""
+    program = Path(sys.argv[0])
+    ours = program.name.startswith("thimble") or program.parts[-2:] == ("thimble", "__main__.py")
     return {
-        "command": ["thimble", *sys.argv[1:]] if Path(sys.argv[0]).name.startswith(("thimble", "__main__")) else None,
+        "command": ["thimble", *sys.argv[1:]] if ours else None,
         "versions": versions(),
         "platform": platform.platform(),
         "processor": _processor(),

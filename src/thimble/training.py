@@ -73,6 +73,7 @@ class _Session:
     optimizer: torch.optim.Optimizer
     average: WeightAverage
     progress: Progress
+    curves: run_folder.Curves | None  # of the first process only
     observer: Observer
 
 
@@ -105,7 +106,11 @@ def train(
         fabric = start_fabric(config.device, config.precision)
         config, data, validation = _load_data(config, fabric, observer)
         session = _begin(config, resume, fabric, data, validation, observer)
-        _train_epochs(session, stop)
+        try:
+            _train_epochs(session, stop)
+        finally:
+            if session.curves:
+                session.curves.close()
         return _finish(session)
 
 
@@ -156,6 +161,8 @@ def _train_epochs(session: _Session, stop: StopRequest) -> None:
                 raise Interrupted(f"interrupted after step {progress.step}: thimble train --resume {session.run}")
         row = progress.end_epoch(_validate(session), learning_rate)
         _save(session)
+        if session.curves:
+            session.curves.add(row)
         observer.epoch(row)
 
 
@@ -214,7 +221,8 @@ def _begin(
         run = fabric.broadcast(run_folder.begin(config) if fabric.is_global_zero else Path())
     if fabric.is_global_zero:
         run_folder.write_json(run / "environment.json", environment(fabric))
-    return _Session(config, run, fabric, data, validation, model, module, wrapped, average, progress, observer)
+    curves = run_folder.Curves(run, progress.epoch + 1) if fabric.is_global_zero else None
+    return _Session(config, run, fabric, data, validation, model, module, wrapped, average, progress, curves, observer)
 
 
 def _validate(session: _Session) -> tuple[float, float] | None:

@@ -57,7 +57,7 @@ CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 30.0  # longest wait for the next bytes of a transfer
 
 
-class DataUnavailable(UserError):  # noqa: N818 - it is a state of the world, and a public name
+class DataUnavailable(UserError):
     """CIFAR-10 is neither on disk nor to be fetched: each source with its reason, and what to do, in one line."""
 
 

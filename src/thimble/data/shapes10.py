@@ -22,8 +22,8 @@ from .dataset import ImageDataset
 Array: TypeAlias = NDArray[Any]
 
 # Over all pixels of the 20,000 default training images, in 0..1; tests/data/test_shapes10.py holds them to the drawing.
-MEAN = (0.5022, 0.5028, 0.5004)
-STD = (0.2434, 0.2408, 0.2408)
+MEAN = (0.3855, 0.3859, 0.3832)
+STD = (0.2198, 0.2184, 0.2180)
 
 TRAIN_IMAGES, TRAIN_SEED = 20_000, 0
 TEST_IMAGES, TEST_SEED = 2_000, 1
@@ -73,21 +73,22 @@ def _draw_chunk(random: np.random.RandomState) -> tuple[NDArray[np.uint8], NDArr
     axis = ((np.arange(SIDE, dtype=np.float32) + 0.5) * 2 / SIDE - 1).astype(np.float32)
     x, y = axis[None, None, :], -axis[None, :, None]  # -1..1, y upwards
 
-    near = _colours(random)
-    far = np.clip(near + _uniform(random, -0.3, 0.3, 3), 0, 1)
-    # Of 1.7 from black to white: some shapes are hardly more than a shade, none is exactly its background.
-    ink = _apart(_colours(random), (near + far) / 2, _uniform(random, 0.18, 0.5))
+    near = _colours(random, 0.15, 0.5)
+    far = np.clip(near + _uniform(random, -0.2, 0.2, 3), 0, 1)
+    # Of 1.7 from black to white: some shapes are hardly more than a shade, none is exactly its background. Light on
+    # dark, as a rule: were it as often the other way, a network would take long to learn anything at all.
+    ink = _apart(_colours(random, 0.5, 0.85), (near + far) / 2, _uniform(random, 0.25, 0.6))
 
     canvas = _blend(_plane(near), _plane(far), _ramp(random, x, y))
-    canvas += _plane(_uniform(random, -0.12, 0.12, 3)) * _texture(random, x, y)[:, None]
-    for _ in range(3):
-        canvas = _blend(canvas, _plane(_colours(random)), _stroke(random, x, y, share=0.5, width=(0.03, 0.09)))
-    filling = _plane(ink) + _plane(_uniform(random, -0.1, 0.1, 3)) * _texture(random, x, y)[:, None]
+    canvas += _plane(_uniform(random, -0.08, 0.08, 3)) * _texture(random, x, y)[:, None]
+    for _ in range(2):
+        canvas = _blend(canvas, _plane(_colours(random)), _stroke(random, x, y, share=0.4, width=(0.03, 0.08)))
+    filling = _plane(ink) + _plane(_uniform(random, -0.08, 0.08, 3)) * _texture(random, x, y)[:, None]
     canvas = _blend(canvas, filling, _shape(random, labels, x, y) * _plane(_uniform(random, 0.75, 1.0))[:, 0])
-    canvas = _blend(canvas, _plane(_colours(random)), _stroke(random, x, y, share=0.35, width=(0.06, 0.14)))
+    canvas = _blend(canvas, _plane(_colours(random)), _stroke(random, x, y, share=0.25, width=(0.05, 0.12)))
 
     noise = random.randint(0, 256, canvas.shape, dtype=np.uint8).astype(np.float32) - 127.5
-    canvas += noise * (_plane(_uniform(random, 0.0, 0.22)) / 255)
+    canvas += noise * (_plane(_uniform(random, 0.0, 0.15)) / 255)
     canvas *= 255
     return np.clip(np.rint(canvas, out=canvas), 0, 255).astype(np.uint8), labels.astype(np.int64)
 
@@ -96,7 +97,7 @@ def _shape(random: np.random.RandomState, labels: NDArray[Any], x: Array, y: Arr
     """How much of each pixel (n, 32, 32) the shape covers, 0..1."""
     radius = _uniform(random, 0.38, 0.8)
     stretch = np.exp(_uniform(random, -0.16, 0.16))
-    turn = _uniform(random, 0, 2 * np.pi)
+    turn = _uniform(random, -0.6, 0.6)  # a third of a right angle either way: an arrow still points upwards
     # A large shape stays near the middle; the border may cut off a tip, never what tells the shape.
     reach = np.maximum(0.05, 1.06 - radius)
     x = x - (_uniform(random, -1, 1) * reach)[:, None, None]
@@ -143,11 +144,11 @@ def _ramp(random: np.random.RandomState, x: Array, y: Array) -> Array:
     return ramp
 
 
-def _colours(random: np.random.RandomState) -> Array:
-    """Colours (n, 3), 0..1: any hue, from grey to vivid, from dark to light."""
+def _colours(random: np.random.RandomState, dark: float = 0.2, light: float = 0.8) -> Array:
+    """Colours (n, 3), 0..1: any hue, from grey to vivid, of a lightness between two, 0..1."""
     hue = _uniform(random, 0, 2 * np.pi)[:, None] + np.array([0, 2, 4], dtype=np.float32) * (np.pi / 3)
-    vivid, light = _uniform(random, 0.0, 0.4)[:, None], _uniform(random, 0.2, 0.8)[:, None]
-    colours: Array = np.clip(light + vivid * np.cos(hue), 0, 1)
+    vivid, lightness = _uniform(random, 0.0, 0.4)[:, None], _uniform(random, dark, light)[:, None]
+    colours: Array = np.clip(lightness + vivid * np.cos(hue), 0, 1)
     return colours
 
 

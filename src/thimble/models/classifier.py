@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class Classifier(nn.Sequential):
         input_size: (channels, height, width) of the images that it was trained on.
     """
 
-    def __init__(self, blocks: dict[str, nn.Module], *, name: str, arguments: dict[str, Any]) -> None:
+    def __init__(self, blocks: Mapping[str, nn.Module], *, name: str, arguments: dict[str, Any]) -> None:
         super().__init__()
         for block_name, block in blocks.items():
             self.add_module(block_name, block)
@@ -41,5 +42,5 @@ class Classifier(nn.Sequential):
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (N, 3, height, width) to logits (N, num_classes)."""
         # Flattened here, not by a layer of its own: the published layer listing ends with the 1x1 convolution.
-        logits: Tensor = super().forward(images)
+        logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
         return logits.flatten(1)

@@ -1,0 +1,38 @@
+"""What several tests need: little data, and trainings of seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+import thimble.training
+from thimble.config import TrainConfig
+from thimble.data import ImageDataset, shapes10
+
+
+@pytest.fixture
+def little_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training reads 120 + 40 drawings instead of 20,000 + 2,000."""
+
+    def load(name: str, part: Literal["train", "test"], data_dir: Path | None = None, **_: Any) -> ImageDataset:
+        return shapes10(120, seed=1) if part == "train" else shapes10(40, seed=2)
+
+    monkeypatch.setattr(thimble.training, "load_dataset", load)
+
+
+@pytest.fixture
+def little_run(little_data: None, tmp_path: Path) -> TrainConfig:
+    """A training of 2 epochs of 5 steps, with everything random in it switched on."""
+    return TrainConfig(
+        data="shapes10",
+        validation=40,
+        epochs=2,
+        batch_size=16,
+        dropout=0.1,
+        device="cpu",
+        workers=0,
+        runs=tmp_path,
+        name="run",
+    )

@@ -1,0 +1,212 @@
+"""The settings: their defaults, their ranges, their way through JSON and their help."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thimble import config
+from thimble.config import AugmentConfig, TrainConfig, UserError, from_dict, to_dict
+
+ODD = TrainConfig(
+    data="shapes10",
+    data_dir=Path("/somewhere/else"),
+    validation=0,
+    train_images=77,
+    clip_norm=1.5,
+    augment=AugmentConfig(cutout_size=(0.1, 0.9), rotate_limit_degrees=15.0),
+    precision="bf16",
+    workers=3,
+    name="try-1",
+    runs=Path("my") / "runs",
+    overwrite=True,
+)
+
+
+def test_the_defaults_are_valid_and_the_reference_recipe() -> None:
+    defaults = TrainConfig()
+    assert (defaults.model, defaults.data, defaults.seed) == ("reference", "cifar10", 0)
+    assert defaults.augment == AugmentConfig()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("flip_probability", -0.1, "a probability from 0 to 1"),
+        ("flip_probability", math.nan, "a probability from 0 to 1"),
+        ("affine_probability", 1.01, "a probability from 0 to 1"),
+        ("cutout_probability", 2, "a probability from 0 to 1"),
+        ("shift_limit", -0.01, "a fraction from 0 to less than 1"),
+        ("shift_limit", 1.0, "a fraction from 0 to less than 1"),
+        ("scale_limit", 1.0, "a fraction from 0 to less than 1"),
+        ("scale_limit", math.inf, "a fraction from 0 to less than 1"),
+        ("rotate_limit_degrees", 180.5, "degrees from 0 to 180"),
+        ("rotate_limit_degrees", -1.0, "degrees from 0 to 180"),
+        ("cutout_size", (0.0, 0.5), "two growing fractions above 0, at most 1"),
+        ("cutout_size", (0.5, 0.4), "two growing fractions above 0, at most 1"),
+        ("cutout_size", (0.5, 1.1), "two growing fractions above 0, at most 1"),
+    ],
+)
+def test_augmentation_out_of_range_is_refused(name: str, value: Any, expected: str) -> None:
+    """In one line that names the flag, what was found and what was expected."""
+    with pytest.raises(UserError) as caught:
+        AugmentConfig(**{name: value})
+    assert str(caught.value) == f"--{name.replace('_', '-')} {value}: expected {expected}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 0, "a whole number of at least 1"),
+        ("epochs", -3, "a whole number of at least 1"),
+        ("epochs", 2.5, "a whole number of at least 1"),
+        ("batch_size", 0, "a whole number of at least 1"),
+        ("validation", -1, "a whole number of at least 0"),
+        ("seed", -1, "a whole number of at least 0"),
+        ("seed", 0.5, "a whole number of at least 0"),
+        ("momentum", 1.0, "a number from 0 to less than 1"),
+        ("momentum", -0.1, "a number from 0 to less than 1"),
+        ("label_smoothing", 1.0, "a number from 0 to less than 1"),
+        ("dropout", 1.0, "a number from 0 to less than 1"),
+        ("ema_decay", 1.0, "a number from 0 to less than 1"),
+        ("ema_decay", math.nan, "a number from 0 to less than 1"),
+        ("warmup_fraction", 1.5, "a fraction from 0 to 1"),
+        ("warmup_fraction", -0.5, "a fraction from 0 to 1"),
+        ("learning_rate", 0.0, "a number above 0"),
+        ("learning_rate", math.inf, "a number above 0"),
+        ("learning_rate", math.nan, "a number above 0"),
+        ("weight_decay", -1e-9, "a number of at least 0"),
+        ("weight_decay", math.inf, "a number of at least 0"),
+        ("clip_norm", 0.0, "a number above 0"),
+        ("clip_norm", -1.0, "a number above 0"),
+        ("workers", -1, "a whole number of at least 0"),
+        ("workers", 1.5, "a whole number of at least 0"),
+        ("train_images", 0, "a whole number of at least 1"),
+        ("data", "mnist", "one of cifar10, shapes10"),
+        ("device", "tpu", "one of auto, cpu, gpu"),
+        ("precision", "float16", "one of float32, bf16"),
+    ],
+)
+def test_training_out_of_range_is_refused(name: str, value: Any, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        TrainConfig(**{name: value})
+    assert str(caught.value) == f"--{name.replace('_', '-')} {value}: expected {expected}"
+
+
+def test_the_ends_of_the_ranges_are_inside() -> None:
+    AugmentConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (1e-9, 1e-9))
+    AugmentConfig(1.0, 1.0, 0.99, 0.99, 180.0, 1.0, (1.0, 1.0))
+    TrainConfig(epochs=1, batch_size=2, validation=0, seed=0, momentum=0.0, label_smoothing=0.0, dropout=0.0)
+    TrainConfig(ema_decay=0.0, warmup_fraction=0.0, weight_decay=0.0, workers=0, train_images=1, clip_norm=1e-9)
+    TrainConfig(warmup_fraction=1.0)
+
+
+def test_a_batch_of_one_cannot_train_batchnorm() -> None:
+    with pytest.raises(UserError, match=r"^--batch-size 1 cannot train BatchNorm: expected at least 2$"):
+        TrainConfig(batch_size=1)
+
+
+@pytest.mark.parametrize("name", ["a/b", "/tmp/x", "..", ".", "", "../up", "trailing/"])
+def test_a_run_must_stay_in_its_folder(name: str) -> None:
+    with pytest.raises(UserError, match=r"^--name .*: expected a plain folder name; --runs says where it goes$"):
+        TrainConfig(name=name)
+
+
+@pytest.mark.parametrize("settings", [TrainConfig(), AugmentConfig()])
+def test_settings_are_frozen(settings: TrainConfig | AugmentConfig) -> None:
+    name = dataclasses.fields(settings)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(settings, name, None)
+
+
+@pytest.mark.parametrize("settings", [TrainConfig(), ODD])
+def test_through_json_and_back(settings: TrainConfig) -> None:
+    back = from_dict(json.loads(json.dumps(to_dict(settings), allow_nan=False)))
+    assert back == settings
+    assert isinstance(back.runs, Path)
+    assert isinstance(back.augment.cutout_size, tuple)
+
+
+def test_odd_settings_differ_from_the_defaults() -> None:
+    """Else the round trip above could lose them unseen."""
+    plain = to_dict(ODD)
+    assert (plain["data_dir"], plain["runs"]) == ("/somewhere/else", "my/runs")
+    assert plain["augment"]["cutout_size"] == [0.1, 0.9]
+    assert TrainConfig().data_dir is None
+    assert from_dict(plain).data_dir == Path("/somewhere/else")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": 3},
+        {"epochs": "3"},
+        {"epochs": None},
+        {"batch_size": 64.5},
+        {"learning_rate": "0.1"},
+        {"learning_rate": [0.1]},
+        {"precision": "float16"},
+        {"device": 5},
+        {"name": 5},
+        {"runs": None},
+        {"data_dir": 5},
+        {"augment": None},
+        {"augment": []},
+        {"augment": "strong"},
+        {"augment": {}},
+        {"augment": {**to_dict(TrainConfig())["augment"], "blur": 1}},
+        {"augment": {**to_dict(TrainConfig())["augment"], "cutout_size": 0.5}},
+        {"augment": {**to_dict(TrainConfig())["augment"], "cutout_size": [0.1, 0.2, 0.3]}},
+        {"augment": {**to_dict(TrainConfig())["augment"], "flip_probability": "often"}},
+    ],
+)
+def test_unknown_and_mistyped_fields_are_refused(change: dict[str, Any]) -> None:
+    values = to_dict(TrainConfig())
+    assert from_dict(dict(values)) == TrainConfig()
+    with pytest.raises(UserError) as caught:
+        from_dict({**values, **change})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(TrainConfig)])
+def test_a_missing_field_is_refused_and_named(name: str) -> None:
+    """Its default would silently stand in for what the run was made with."""
+    values = to_dict(TrainConfig())
+    del values[name]
+    with pytest.raises(UserError, match=rf"^not the configuration of a Thimble run: .*\b{name}\b"):
+        from_dict(values)
+
+
+def test_a_missing_field_of_the_augmentation_is_refused_and_named() -> None:
+    values = to_dict(TrainConfig())
+    del values["augment"]["shift_limit"]
+    with pytest.raises(UserError, match="shift_limit"):
+        from_dict(values)
+
+
+def test_what_may_change_on_resumption_are_fields() -> None:
+    assert {field.name for field in dataclasses.fields(TrainConfig)} > config.RESUMABLE
+    assert not config.RESUMABLE & {"seed", "epochs", "batch_size", "augment", "precision", "learning_rate"}
+
+
+@pytest.mark.parametrize("settings", [AugmentConfig, TrainConfig])
+def test_every_setting_has_its_help(settings: type) -> None:
+    """The docstring under a field is its help on the command line."""
+    tree = ast.parse(Path(config.__file__).read_text())
+    [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == settings.__name__]
+    helped = {
+        node.target.id
+        for node, following in zip(body, body[1:], strict=False)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+        if isinstance(following.value.value, str) and len(following.value.value) > 10
+    }
+    assert helped == {field.name for field in dataclasses.fields(settings)}
+    assert settings.__doc__
+    assert not settings.__doc__.startswith(settings.__name__ + "(")  # what dataclasses put where there is none

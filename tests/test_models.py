@@ -1,0 +1,149 @@
+"""The networks: the reference network against its published listing, stored numbers and its promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchsummary
+from torch import Tensor, nn
+
+from thimble.models import MODELS, Classifier, build_model, list_models
+
+# Logits of the network that seed 0 gives, of a train-mode batch of `waves()`. Stored on x86 with PyTorch 2.13.
+GOLDEN = [
+    [0.239036, 0.0922421, 0.188749, 0.0804790, 0.379261, -0.309093, 0.266296, 0.651174, -0.0850145, -0.140884],
+    [-0.0211438, -0.0333692, 0.345850, 0.0857580, 0.265436, -0.378942, 0.193254, 0.659849, -0.120384, -0.323352],
+]
+
+
+def seeded(**arguments: float) -> Classifier:
+    torch.manual_seed(0)
+    return build_model("reference", **arguments)
+
+
+def waves(height: int = 32, width: int = 32) -> Tensor:
+    """Two images without any randomness."""
+    return torch.sin(40 * torch.linspace(-2, 2, 2 * 3 * height * width)).view(2, 3, height, width)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_published_listing_byte_for_byte(capsys: pytest.CaptureFixture[str], dropout: float) -> None:
+    torchsummary.summary(seeded(dropout=dropout), (3, 32, 32), device="cpu")
+    expected = (Path(__file__).parent / "golden" / "reference_summary.txt").read_text()
+    assert expected.count("\n") == 67 - 1 + expected.endswith("\n")
+    assert capsys.readouterr().out == expected
+
+
+def test_golden_logits() -> None:
+    logits = seeded().train()(waves())
+    torch.testing.assert_close(logits, torch.tensor(GOLDEN), rtol=1e-3, atol=1e-5)
+
+
+def test_initialisation_follows_the_seed() -> None:
+    first, second = seeded().state_dict(), seeded().state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = build_model("reference").state_dict()  # the generator has moved on
+    assert not torch.equal(first["c1.0.weight"], other["c1.0.weight"])
+
+
+def test_size() -> None:
+    model = build_model("reference")
+    assert model.num_parameters == 150_576
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert [name for name, _ in model.named_children()] == ["c1", "c2", "c3", "c4", "output"]
+    assert not any(isinstance(module, nn.MaxPool2d) for module in model.modules())
+
+
+def test_what_an_untrained_model_carries() -> None:
+    model = build_model("reference", num_classes=3)
+    assert (model.name, model.arguments) == ("reference", {"num_classes": 3, "dropout": 0.0})
+    assert model.classes == ("0", "1", "2")
+    assert model.input_size == (3, 32, 32)
+
+
+def test_dropout_reaches_all_nine_layers() -> None:
+    layers = [module for module in build_model("reference", dropout=0.3).modules() if isinstance(module, nn.Dropout)]
+    assert [layer.p for layer in layers] == [0.3] * 9
+
+
+def test_dropout_drops_in_training_only() -> None:
+    model = seeded(dropout=0.5).eval()
+    assert torch.equal(model(waves()), model(waves()))
+    model.train()
+    assert not torch.equal(model(waves()), model(waves()))
+    model = seeded(dropout=0.0).train()
+    assert torch.equal(model(waves()), model(waves()))
+
+
+@pytest.mark.parametrize("num_classes", [1, 7, 100])
+def test_any_number_of_classes(num_classes: int) -> None:
+    model = build_model("reference", num_classes=num_classes)
+    assert model(waves()).shape == (2, num_classes)
+    assert model.num_parameters == 150_576 + 64 * (num_classes - 10)
+    assert len(model.classes) == num_classes
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 64), (28, 40), (33, 17), (1, 1)])
+def test_any_size_of_image(height: int, width: int) -> None:
+    logits = seeded().eval()(waves(height, width))
+    assert logits.shape == (2, 10)
+    assert logits.isfinite().all()
+
+
+def test_one_image_gives_one_row() -> None:
+    """An image more or less in the batch changes nothing, and one alone is still a row of logits."""
+    model = trained()
+    torch.testing.assert_close(model(waves()[1:]), model(waves())[1:], rtol=1e-4, atol=1e-5)
+
+
+def test_memory_formats_agree() -> None:
+    model, images = trained(), waves()
+    expected = model(images)
+    assert expected.std() > 0.1
+    last = trained().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    torch.testing.assert_close(last(images.contiguous(memory_format=torch.channels_last)), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_gradients_reach_every_parameter() -> None:
+    model = seeded().train()
+    model(waves()).square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet", "", "Reference"])
+def test_an_unknown_name(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"unknown model '{name}': expected one of .*reference"):
+        build_model(name)
+
+
+def test_an_unknown_argument() -> None:
+    with pytest.raises(TypeError, match="depth"):
+        build_model("reference", depth=3)
+
+
+def test_an_impossible_dropout() -> None:
+    with pytest.raises(ValueError, match="dropout"):
+        build_model("reference", dropout=1.5)
+
+
+def test_every_model_can_be_built_again_from_what_it_carries() -> None:
+    assert "reference" in list_models()
+    assert list_models() == sorted(MODELS)
+    for name in list_models():
+        model = build_model(name, num_classes=4)
+        again = build_model(model.name, **model.arguments)
+        assert model.name == name
+        assert again.arguments == model.arguments
+        assert [tensor.shape for tensor in again.parameters()] == [tensor.shape for tensor in model.parameters()]
+
+
+def trained() -> Classifier:
+    """The seeded network in eval mode, with the statistics of `waves()`: untouched, it shrinks all logits to nothing."""
+    model = seeded()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    model.train()(waves())
+    return model.eval()

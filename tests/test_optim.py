@@ -1,0 +1,154 @@
+"""Parameter groups, the learning rate of a step and the average of the weights, against hand-worked values."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from thimble.config import TrainConfig
+from thimble.models import Classifier, build_model
+from thimble.optim import WeightAverage, build_optimizer, one_cycle, parameter_groups
+
+
+def tiny() -> Classifier:
+    """One parameter, one BatchNorm."""
+    layers = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.BatchNorm2d(1))
+    return Classifier({"block": layers}, name="tiny", arguments={"num_classes": 1})
+
+
+def test_only_weights_of_convolutions_decay() -> None:
+    model = build_model("reference")
+    decayed, free = parameter_groups(model, 0.03)
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.03, 0.0)
+
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert (len(convolutions), len(norms)) == (16, 14)
+    weights = {id(module.weight) for module in convolutions}
+    others = {id(module.bias) for module in convolutions if module.bias is not None}
+    others |= {id(parameter) for module in norms for parameter in module.parameters()}
+    assert len(others) == 2 + 2 * 14
+    in_groups = [[id(parameter) for parameter in group["params"]] for group in (decayed, free)]  # type: ignore[attr-defined]
+    assert set(in_groups[0]) == weights
+    assert set(in_groups[1]) == others
+    assert len(in_groups[0]) + len(in_groups[1]) == len(weights) + len(others) == len(list(model.parameters()))
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    model = tiny()
+    next(model.parameters()).requires_grad_(False)
+    assert [len(list(group["params"])) for group in parameter_groups(model, 0.1)] == [0, 2]  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_the_optimizer_is_nesterov_sgd(momentum: float) -> None:
+    """Two steps on a gradient of one, by hand: the first moves by lr * (1 + m), the second by lr * (1 + m + m * m)."""
+    model = tiny()
+    weight = next(model.parameters())
+    nn.init.zeros_(weight)
+    optimizer = build_optimizer(model, TrainConfig(learning_rate=0.1, momentum=momentum, weight_decay=0.0))
+    assert len(optimizer.param_groups) == 2
+    for expected in (-0.1 * (1 + momentum), -0.1 * (2 + 2 * momentum + momentum**2)):
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        assert weight.item() == pytest.approx(expected)
+
+
+def test_the_optimizer_decays_what_it_should() -> None:
+    model = tiny()
+    optimizer = build_optimizer(model, TrainConfig(learning_rate=0.1, momentum=0.0, weight_decay=0.5))
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    convolution, *norm = (parameter.detach() / old for parameter, old in zip(model.parameters(), before, strict=True))
+    assert convolution.item() == pytest.approx(0.95)
+    assert norm[0].item() == 1.0
+
+
+def test_one_cycle_by_hand() -> None:
+    """Ten steps, two fifths of them up: 1/4, 2/4, 3/4 and 4/4 of the peak, then 6/6 down to 1/6."""
+    rates = [one_cycle(step, 10, 12.0, 0.4) for step in range(10)]
+    assert rates == pytest.approx([3, 6, 9, 12, 12, 10, 8, 6, 4, 2])
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "warmup_fraction"),
+    list(itertools.product([1, 2, 3, 10, 24, 97, 9360], [0.0, 0.1, 0.2, 1 / 3, 0.95, 1.0])),
+)
+def test_one_cycle_rises_to_its_peak_and_falls(num_steps: int, warmup_fraction: float) -> None:
+    peak = 0.2
+    rates = torch.tensor([one_cycle(step, num_steps, peak, warmup_fraction) for step in range(num_steps)]).double()
+    assert one_cycle(int(rates.argmax()), num_steps, peak, warmup_fraction) == peak
+    assert (rates > 0).all()
+    top = int(rates.argmax())
+    rises, falls = rates[: top + 1].diff(), rates[top:].diff()
+    assert (rises > 0).all()
+    assert (falls <= 0).all()
+    assert (falls[1:] < 0).all()  # the peak may last two steps
+    # Straight lines: every step but those at the bend moves by the same amount.
+    assert rises[:-1].tolist() == pytest.approx([peak / (warmup_fraction * num_steps)] * len(rises[:-1]), abs=1e-6)
+    num_falling = max(1.0, num_steps - warmup_fraction * num_steps)
+    assert falls[1:].tolist() == pytest.approx([-peak / num_falling] * len(falls[1:]), abs=1e-6)
+    assert rates[-1].item() == pytest.approx(peak / num_falling)
+
+
+def test_one_cycle_at_its_edges() -> None:
+    assert one_cycle(0, 1, 0.2, 0.2) == 0.2
+    assert one_cycle(0, 100, 0.2, 0.0) == 0.2
+    assert one_cycle(99, 100, 0.2, 0.0) == pytest.approx(0.002)
+    assert one_cycle(0, 100, 0.2, 1.0) == pytest.approx(0.002)
+    assert one_cycle(99, 100, 0.2, 1.0) == 0.2
+
+
+def test_an_average_over_three_steps_by_hand() -> None:
+    """Decays 1/10, 2/11 and then 0.2, where 3/12 would be more than was asked for."""
+    model = tiny()
+    convolution, norm = model[0][0], model[0][1]
+    nn.init.constant_(convolution.weight, 10.0)
+    norm.running_mean.fill_(0.0)
+    average = WeightAverage(model, 0.2)
+    for step, (weight, mean) in enumerate([(20.0, 1.0), (40.0, 2.0), (80.0, 3.0)]):
+        nn.init.constant_(convolution.weight, weight)
+        norm.running_mean.fill_(mean)
+        norm.num_batches_tracked.fill_(step + 1)
+        average.update(model, step)
+
+    first = 0.1 * 10 + 0.9 * 20
+    second = 2 / 11 * first + 9 / 11 * 40
+    third = 0.2 * second + 0.8 * 80
+    averaged = average.model.state_dict()
+    assert averaged["block.0.weight"].item() == pytest.approx(third)
+    assert averaged["block.1.running_mean"].item() == pytest.approx(0.2 * (2 / 11 * 0.9 + 9 / 11 * 2) + 0.8 * 3)
+    assert averaged["block.1.num_batches_tracked"].item() == 3
+    assert averaged["block.1.num_batches_tracked"].dtype is torch.int64
+    assert convolution.weight.item() == 80.0
+
+
+def test_no_decay_is_the_model_itself() -> None:
+    torch.manual_seed(0)
+    model = build_model("reference")
+    average = WeightAverage(model, 0.0)
+    for step in range(3):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_()
+        model(torch.randn(4, 3, 16, 16))  # moves the statistics of BatchNorm
+        average.update(model, step)
+        expected = model.state_dict()
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in average.model.state_dict().items())
+
+
+def test_the_average_is_a_model_of_its_own() -> None:
+    model = build_model("reference").train()
+    average = WeightAverage(model, 0.9)
+    own = {tensor.data_ptr() for tensor in average.model.state_dict().values()}
+    assert not own & {tensor.data_ptr() for tensor in model.state_dict().values()}
+    assert not any(module.training for module in average.model.modules())
+    assert not any(parameter.requires_grad for parameter in average.model.parameters())
+    assert all(module.training for module in model.modules())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert (average.model.name, average.model.classes) == (model.name, model.classes)

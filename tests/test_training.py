@@ -1,0 +1,312 @@
+"""Training: that it learns, logs, stops, resumes to the last bit, and fails in one line."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import errno
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+import thimble.training
+from thimble.checkpoint import load_model, load_state, load_weights
+from thimble.config import Interrupted, RunError, TrainConfig, UserError
+from thimble.data import DataUnavailable, shapes10
+from thimble.progress import Progress, Row
+from thimble.training import Observer, train
+
+
+class Interrupting(Observer):
+    """Sends this process a signal when so many steps are done."""
+
+    def __init__(self, step: int, number: signal.Signals = signal.SIGINT) -> None:
+        self.at, self.number = step, number
+        self.steps: list[int] = []
+
+    def step(self, progress: Progress) -> None:
+        self.steps.append(progress.step)
+        if progress.step == self.at:
+            os.kill(os.getpid(), self.number)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def tensors(run: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(run / "model.safetensors")
+
+
+def same_tensors(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_leaves_a_folder_with_everything_in_it(little_run: TrainConfig, tmp_path: Path) -> None:
+    result = train(little_run)
+
+    assert result.run == tmp_path / "run"
+    assert json.loads((result.run / "config.json").read_text())["dropout"] == 0.1
+    environment = json.loads((result.run / "environment.json").read_text())
+    assert environment["versions"]["torch"] == torch.__version__
+    assert [row["epoch"] for row in rows(result.run)] == ["1", "2"]
+    assert float(rows(result.run)[0]["validation_loss"]) > 0
+    log = (result.run / "training_logs.md").read_text()
+    assert f"**Test: {result.test.accuracy:.2%}** of 40 images" in log
+    assert list((result.run / "tensorboard").glob("events.*"))
+
+    model, metadata = load_weights(result.run / "model.safetensors")
+    assert metadata["recipe"]["learning_rate"] == little_run.learning_rate
+    assert metadata["data"] == {"name": "shapes10", "train_images": 80, "validation_images": 40}
+    assert metadata["metrics"]["test"]["accuracy"] == result.test.accuracy
+    assert metadata["versions"]["thimble"] == thimble.__version__
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(model(images), result.model(images))
+    assert torch.equal(load_model(result.run)(images), model(images))
+    assert not list(result.run.rglob("*.tmp"))
+
+
+def test_it_learns(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawings = shapes10(120)
+    shades = (20 * drawings.labels + 20).to(torch.uint8)[:, None, None, None]
+    plain = dataclasses.replace(drawings, images=shades.expand(-1, 3, 32, 32).contiguous())
+    monkeypatch.setattr(thimble.training, "load_dataset", lambda *_, **__: plain)
+    result = train(little_run, epochs=8, dropout=0.0, label_smoothing=0.0, validation=0)
+    assert result.history[0]["train_loss"] > 1.5
+    assert result.history[-1]["train_loss"] < 0.7 * result.history[0]["train_loss"]
+    assert result.history[-1]["train_accuracy"] > 0.4
+    assert result.test.accuracy > 0.3
+
+
+def test_the_seed_decides_the_result_and_the_number_of_workers_does_not(little_run: TrainConfig) -> None:
+    config = dataclasses.replace(little_run, epochs=1)
+    first = tensors(train(config).run)
+    again = tensors(train(dataclasses.replace(config, name="again", workers=2)).run)
+    other = tensors(train(dataclasses.replace(config, name="other", seed=1)).run)
+    assert same_tensors(first, again)
+    assert not same_tensors(first, other)
+
+
+# 3: within the first epoch; 5: at its end, when it is validated; 8: within the last.
+@pytest.mark.parametrize("step", [3, 5, 8])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_resumes_to_the_last_bit(little_run: TrainConfig, step: int, number: signal.Signals) -> None:
+    whole = train(dataclasses.replace(little_run, name="whole"))
+    handler = signal.getsignal(number)
+    interrupting = Interrupting(step, number)
+    with pytest.raises(Interrupted, match=f"after step .*--resume {little_run.runs / 'run'}"):
+        train(little_run, observer=interrupting)
+    assert signal.getsignal(number) is handler
+    # The signal comes while step `step` is reported; the next step finishes, and the run stops after it.
+    assert interrupting.steps[-1] == step + 1
+    run = little_run.runs / "run"
+    assert load_state(run)[1]["step"] == step + 1
+    assert not (run / "model.safetensors").exists()
+
+    torch.manual_seed(12345)  # another process would not have this one's generators
+    resumed = train(resume=run)
+
+    assert same_tensors(tensors(whole.run), tensors(run))
+    timed = {"seconds", "images_per_second"}
+    for one, other in zip(rows(whole.run), rows(run), strict=True):
+        assert {key: one[key] for key in one.keys() - timed} == {key: other[key] for key in other.keys() - timed}
+    assert resumed.test == whole.test
+    one, other = (load_state(folder)[0] for folder in (whole.run, run))
+    assert any(name.endswith("momentum_buffer") for name in one)
+    assert same_tensors(one, other)
+
+
+def test_a_run_that_was_stopped_before_its_test_is_finished_by_resuming(little_run: TrainConfig) -> None:
+    run = train(little_run).run
+    before = tensors(run)
+    (run / "model.safetensors").unlink()
+    result = train(resume=run)
+    assert same_tensors(before, tensors(run))
+    assert len(result.history) == 2
+
+
+def test_a_finished_run_is_not_resumed(little_run: TrainConfig) -> None:
+    run = train(dataclasses.replace(little_run, epochs=1)).run
+    with pytest.raises(UserError, match="is finished"):
+        train(resume=run)
+
+
+def test_a_run_keeps_its_recipe_when_it_resumes(little_run: TrainConfig) -> None:
+    with pytest.raises(Interrupted):
+        train(little_run, observer=Interrupting(2))
+    with pytest.raises(UserError, match=r"--learning-rate 0\.2, not 0\.3"):
+        train(resume=little_run.runs / "run", learning_rate=0.3)
+
+
+def test_resuming_with_other_data_is_refused(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Interrupted):
+        train(little_run, observer=Interrupting(2))
+    load = thimble.training.load_dataset
+    monkeypatch.setattr(
+        thimble.training, "load_dataset", lambda *arguments, **options: load(*arguments).subset(torch.arange(100))
+    )
+    with pytest.raises(UserError, match="is it the data that the run began with"):
+        train(resume=little_run.runs / "run")
+
+
+def test_a_damaged_state_is_named(little_run: TrainConfig) -> None:
+    with pytest.raises(Interrupted):
+        train(little_run, observer=Interrupting(2))
+    state = little_run.runs / "run" / "last.ckpt" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(UserError, match="cut short or damaged"):
+        train(resume=little_run.runs / "run")
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_rate_and_advice(little_run: TrainConfig) -> None:
+    with pytest.raises(RunError, match=r"not finite at step \d+ of 10, at learning rate .*--learning-rate") as caught:
+        train(little_run, learning_rate=1e30)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_last_state(
+    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    class Filling(Observer):
+        def epoch(self, row: Row) -> None:
+            monkeypatch.setattr(os, "fsync", full)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(RunError, match="No space left on device"):
+        train(little_run, observer=Filling())
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert load_state(little_run.runs / "run")[1]["epoch"] == 1
+    assert len(rows(little_run.runs / "run")) == 1
+    assert train(resume=little_run.runs / "run").history[-1]["epoch"] == 2
+
+
+def test_the_test_images_are_read_once_and_only_after_the_last_epoch(
+    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    load = thimble.training.load_dataset
+
+    def watched(name: str, part: Any, *arguments: Any, **options: Any) -> Any:
+        events.append(part)
+        return load(name, part, *arguments, **options)
+
+    class Watching(Observer):
+        def epoch(self, row: Row) -> None:
+            events.append("epoch")
+
+    monkeypatch.setattr(thimble.training, "load_dataset", watched)
+    train(little_run, observer=Watching())
+    assert events == ["train", "epoch", "epoch", "test"]
+
+
+def test_without_validation_all_images_are_trained_on(little_run: TrainConfig) -> None:
+    result = train(little_run, validation=0, epochs=1, batch_size=40)
+    row = rows(result.run)[0]
+    assert row["validation_loss"] == row["validation_accuracy"] == ""
+    assert load_weights(result.run / "model.safetensors")[1]["data"]["train_images"] == 120
+
+
+def test_the_learning_rate_rises_and_falls_within_the_run(little_run: TrainConfig) -> None:
+    rates = [row["learning_rate"] for row in train(little_run, warmup_fraction=0.5).history]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[1] == pytest.approx(0.2 / 5)
+
+
+def test_clipping_and_bfloat16_train_too(little_run: TrainConfig) -> None:
+    result = train(little_run, epochs=1, clip_norm=0.1, precision="bf16")
+    assert math.isfinite(result.history[0]["train_loss"])
+    assert all(parameter.dtype == torch.float32 for parameter in result.model.parameters())
+
+
+def test_clipping_changes_the_steps(little_run: TrainConfig) -> None:
+    free = tensors(train(little_run, epochs=1).run)
+    clipped = tensors(train(little_run, epochs=1, name="clipped", clip_norm=1e-3).run)
+    assert not same_tensors(free, clipped)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "resnet50"}, "--model resnet50: expected one of reference"),
+        ({"batch_size": 1000}, "--batch-size 1000: expected at most the 80 training images"),
+        ({"validation": 120}, "--validation 120: expected 0 to 119"),
+        ({"train_images": 81}, "--train-images 81: expected at most 80"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_are_named(
+    little_run: TrainConfig, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        train(little_run, **changes)
+    assert not (little_run.runs / "run").exists()
+
+
+def test_a_run_folder_is_never_overwritten_unasked(little_run: TrainConfig) -> None:
+    run = train(little_run, epochs=1).run
+    before = (run / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"exists: choose another --name, or --resume .*, or --overwrite"):
+        train(little_run, epochs=1)
+    assert (run / "model.safetensors").read_bytes() == before
+    train(little_run, epochs=1, seed=3, overwrite=True)
+    assert (run / "model.safetensors").read_bytes() != before
+
+
+def test_without_data_it_stops_unless_the_fallback_is_asked_for(
+    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = thimble.training.load_dataset
+
+    def offline(name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "cifar10":
+            raise DataUnavailable("CIFAR-10 cannot be had")
+        return load(name, *arguments, **options)
+
+    monkeypatch.setattr(thimble.training, "load_dataset", offline)
+    with pytest.raises(DataUnavailable):
+        train(little_run, data="cifar10", epochs=1)
+    assert not (little_run.runs / "run").exists()
+
+    class Listening(Observer):
+        said = ""
+
+        def message(self, text: str) -> None:
+            self.said += text
+
+    listening = Listening()
+    result = train(little_run, data="cifar10", epochs=1, fallback=True, observer=listening)
+    assert "CIFAR-10 cannot be had" in listening.said
+    assert "shapes10 INSTEAD" in listening.said
+    assert result.test.data == "shapes10"
+    assert json.loads((result.run / "config.json").read_text())["data"] == "shapes10"
+
+
+def test_two_processes_under_torchrun_train_one_model(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    options = "--data shapes10 --train-images 64 --validation 20 --epochs 1 --batch-size 32 --device cpu --name both"
+    finished = subprocess.run(
+        [*command, "-m", "thimble", "train", *options.split(), "--runs", str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("test accuracy") == 1  # one process speaks for both
+    assert len(rows(tmp_path / "both")) == 1
+    assert json.loads((tmp_path / "both" / "environment.json").read_text())["num_processes"] == 2
+    assert load_state(tmp_path / "both")[1]["step"] == 2
