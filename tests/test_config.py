@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import itertools
 import json
 import math
 from pathlib import Path
@@ -202,7 +203,7 @@ def test_every_setting_has_its_help(settings: type) -> None:
     [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == settings.__name__]
     helped = {
         node.target.id
-        for node, following in zip(body, body[1:], strict=False)
+        for node, following in itertools.pairwise(body)
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
         if isinstance(following.value.value, str) and len(following.value.value) > 10

@@ -103,7 +103,9 @@ def test_memory_formats_agree() -> None:
     expected = model(images)
     assert expected.std() > 0.1
     last = trained().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    torch.testing.assert_close(last(images.contiguous(memory_format=torch.channels_last)), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        last(images.contiguous(memory_format=torch.channels_last)), expected, rtol=1e-3, atol=1e-4
+    )
 
 
 def test_gradients_reach_every_parameter() -> None:
@@ -140,7 +142,7 @@ def test_every_model_can_be_built_again_from_what_it_carries() -> None:
 
 
 def trained() -> Classifier:
-    """The seeded network in eval mode, with the statistics of `waves()`: untouched, it shrinks all logits to nothing."""
+    """The seeded network in eval mode, with the statistics of `waves()`: without, it shrinks all logits to nothing."""
     model = seeded()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):

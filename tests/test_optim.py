@@ -90,7 +90,8 @@ def test_one_cycle_rises_to_its_peak_and_falls(num_steps: int, warmup_fraction: 
     assert (falls <= 0).all()
     assert (falls[1:] < 0).all()  # the peak may last two steps
     # Straight lines: every step but those at the bend moves by the same amount.
-    assert rises[:-1].tolist() == pytest.approx([peak / (warmup_fraction * num_steps)] * len(rises[:-1]), abs=1e-6)
+    num_rising = max(1.0, warmup_fraction * num_steps)
+    assert rises[:-1].tolist() == pytest.approx([peak / num_rising] * len(rises[:-1]), abs=1e-6)
     num_falling = max(1.0, num_steps - warmup_fraction * num_steps)
     assert falls[1:].tolist() == pytest.approx([-peak / num_falling] * len(falls[1:]), abs=1e-6)
     assert rates[-1].item() == pytest.approx(peak / num_falling)

@@ -79,24 +79,35 @@ def test_the_first_signal_is_a_request(number: signal.Signals) -> None:
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_signal_interrupts(second: signal.Signals) -> None:
     previous = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    begun = False
-    with pytest.raises(KeyboardInterrupt), stop_on_signal() as request:
-        os.kill(os.getpid(), signal.SIGTERM)
-        begun = bool(request)
-        os.kill(os.getpid(), second)
-    assert begun
+    seen = []
+
+    def work() -> None:
+        with stop_on_signal() as request:
+            os.kill(os.getpid(), signal.SIGTERM)
+            seen.append(request.signal)
+            os.kill(os.getpid(), second)
+            seen.append(None)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert seen == [signal.SIGTERM]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == previous
 
 
 @pytest.mark.usefixtures("handlers")
 def test_the_handlers_come_back_after_an_exception() -> None:
     previous = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    during = previous
-    with pytest.raises(ZeroDivisionError), stop_on_signal():
-        during = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-        raise ZeroDivisionError
-    assert during[0] != previous[0]
-    assert during[1] != previous[1]
+    during = []
+
+    def work() -> None:
+        with stop_on_signal():
+            during.extend([signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert during[0] not in previous
+    assert during[1] not in previous
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == previous
 
 

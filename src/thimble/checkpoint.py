@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 from importlib import resources
 from pathlib import Path
@@ -61,12 +62,12 @@ def load_model(model: str | Path) -> Classifier:
     if isinstance(model, str) and model in list_pretrained():
         return load_pretrained(model)
     path = Path(model)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, false for a name that no file can have
         path = path / WEIGHTS_FILE
         if not path.is_file():
             resume = f"; thimble train --resume {model} finishes it" if (Path(model) / STATE_FOLDER).is_dir() else ""
             raise UserError(f"{model} holds no {WEIGHTS_FILE}: expected the folder of a finished run{resume}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"no model {str(model)!r}: expected a weights file, a run folder or {_shipped()}")
     return load_weights(path)[0]
 
@@ -103,17 +104,11 @@ def load_weights(path: Path) -> tuple[Classifier, dict[str, Any]]:
         UserError: the file is not a whole Thimble weights file, or its tensors are not the model's.
     """
     tensors, metadata = _load(path)
-    if metadata.get("model") not in MODELS:
-        raise UserError(f"{path} holds a model {metadata.get('model')!r}: expected one of {', '.join(sorted(MODELS))}")
+    name = metadata.get("model")
+    if not isinstance(name, str) or name not in MODELS:
+        raise UserError(f"{path} holds a model {name!r}: expected one of {', '.join(sorted(MODELS))}")
     try:
-        model = build_model(metadata["model"], **metadata["arguments"])
-        model.classes = tuple(str(name) for name in metadata["classes"])
-        red, green, blue = (float(value) for value in metadata["mean"])
-        model.mean = (red, green, blue)
-        red, green, blue = (float(value) for value in metadata["std"])
-        model.std = (red, green, blue)
-        channels, height, width = (int(value) for value in metadata["input_size"])
-        model.input_size = (channels, height, width)
+        model = _build(name, metadata)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} describes its model incompletely ({error}): expected what Thimble saves") from error
     _check_tensors(path, tensors, model.state_dict())
@@ -179,11 +174,31 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         metadata = json.loads(described)
     except safetensors.SafetensorError as error:
         raise UserError(f"{path} is {_foreign(path)}: expected a whole safetensors file ({error})") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}; expected a weights file that Thimble saved") from error
     if not isinstance(metadata, dict):
         raise UserError(f"{path} describes nothing: expected a weights file that Thimble saved")
     return tensors, metadata
+
+
+def _build(name: str, metadata: dict[str, Any]) -> Classifier:
+    """The network, with new weights, and what it carries: only what can be used, as a file may hold anything."""
+    arguments, classes = metadata["arguments"], tuple(str(label) for label in metadata["classes"])
+    if not classes or arguments["num_classes"] != len(classes):  # before a wrong number costs any memory
+        raise ValueError(f"{len(classes)} classes for {arguments['num_classes']} logits")
+    model = build_model(name, **arguments)
+    model.classes = classes
+    red, green, blue = (float(value) for value in metadata["mean"])
+    model.mean = (red, green, blue)
+    red, green, blue = (float(value) for value in metadata["std"])
+    model.std = (red, green, blue)
+    channels, height, width = (int(value) for value in metadata["input_size"])
+    model.input_size = (channels, height, width)
+    if not all(math.isfinite(value) for value in model.mean) or not all(0 < value < math.inf for value in model.std):
+        raise ValueError(f"mean {model.mean} and std {model.std}")
+    if channels != 3 or height < 1 or width < 1:
+        raise ValueError(f"input size {model.input_size}")
+    return model
 
 
 def _foreign(path: Path) -> str:

@@ -139,9 +139,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         hints = get_type_hints(TrainConfig)
         for name in ("data", "device", "precision"):
-            _require(
-                self, name, getattr(self, name) in get_args(hints[name]), f"one of {', '.join(get_args(hints[name]))}"
-            )
+            choices = get_args(hints[name])
+            _require(self, name, getattr(self, name) in choices, f"one of {', '.join(choices)}")
         for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("seed", 0)):
             value = getattr(self, name)
             _require(self, name, isinstance(value, int) and value >= least, f"a whole number of at least {least}")

@@ -1,7 +1,7 @@
 """shapes10: ten classes of drawn 32x32 colour images, made on the spot from a seed, with no file and no network.
 
 A stand-in for CIFAR-10 with its sizes and channels: for a first try, for machines without the network, for tests. Every
-image shows one shape of any place, size, rotation, stretch and colour, at times faint, cut off or covered, on a
+image shows one shape of any place, size, tilt, stretch and colour, at times faint, cut off or covered, on a darker,
 shaded and textured background with stray strokes, under noise. Shapes are signed distances, so that a smooth
 edge is a matter of clipping: Quilez, "2D distance functions", https://iquilezles.org/articles/distfunctions2d/.
 """

@@ -37,8 +37,8 @@ def reference(num_classes: int = 10, dropout: float = 0.0) -> Classifier:
 
     Args:
         num_classes: the number of logits; 10 gives exactly 150,576 parameters.
-        dropout: the probability, in 0..1, of each of its nine dropout layers. Zero by default: so small a network
-            underfits in a short training, and dropout costs it accuracy (docs/log.md).
+        dropout: the probability, in 0..1, of each of its nine dropout layers. Zero by default: in a short training so
+            small a network underfits, and has nothing to regularise (docs/reference_network.md).
     """
     p = dropout
     blocks = {

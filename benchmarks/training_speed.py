@@ -1,0 +1,98 @@
+"""What channels-last memory and a heap that keeps its pages are worth: images/s of training steps, side by side.
+
+    python benchmarks/training_speed.py [--rounds 3] [--steps 30] --output benchmarks/results/training_speed
+
+Runs the reference network's training step at batch 128 on random images, each variant in a process of its own, in turn,
+several rounds. Machines are noisy: read the ratios. Writes OUTPUT.md and OUTPUT.json. Run it on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+VARIANTS = {
+    "NCHW": (False, False),
+    "NCHW, keep_freed_memory": (False, True),
+    "channels-last": (True, False),
+    "channels-last, keep_freed_memory (Thimble's)": (True, True),
+}
+BATCH = 128
+
+
+def measure(channels_last: bool, keep: bool, steps: int) -> float:
+    """Images/s of training steps in this process, the first five left out."""
+    import torch
+
+    from thimble.config import TrainConfig
+    from thimble.models import build_model
+    from thimble.optim import WeightAverage, build_optimizer
+    from thimble.runtime import keep_freed_memory
+
+    if keep:
+        keep_freed_memory()
+    torch.manual_seed(0)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model = build_model("reference").to(memory_format=layout)  # type: ignore[call-overload]
+    optimizer, average = build_optimizer(model, TrainConfig()), WeightAverage(model, 0.99)
+    images = torch.randn(BATCH, 3, 32, 32).to(memory_format=layout)
+    labels = torch.arange(BATCH) % 10
+    started = 0.0
+    for step in range(steps + 5):
+        if step == 5:
+            started = time.perf_counter()
+        loss = torch.nn.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        average.update(model, step)
+    return BATCH * steps / (time.perf_counter() - started)
+
+
+def main() -> int:
+    """Run every variant in every round, or, as a child, one variant."""
+    parser = argparse.ArgumentParser(description="Compare the training speed of memory layouts and heap settings.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--only", choices=VARIANTS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only:
+        print(measure(*VARIANTS[options.only], options.steps))
+        return 0
+
+    speeds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for _ in range(options.rounds):
+        for name in VARIANTS:
+            child = [sys.executable, __file__, "--steps", str(options.steps), "--only", name]
+            speeds[name].append(float(subprocess.run(child, check=True, capture_output=True, text=True).stdout))
+    base = statistics.median(speeds["NCHW"])
+    lines = [
+        "# Training steps of the reference network on the CPU",
+        "",
+        f"Batch {BATCH}, float32, {options.steps} steps a process after 5 to warm up, {options.rounds} rounds in turn,"
+        f" {os.cpu_count()} cores.",
+        "",
+        "| variant | images/s, median | least to greatest | against NCHW |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, values in speeds.items():
+        middle = statistics.median(values)
+        lines.append(f"| {name} | {middle:.0f} | {min(values):.0f} to {max(values):.0f} | {middle / base:.2f} |")
+    text = "\n".join([*lines, "", f"Made by `python benchmarks/training_speed.py {' '.join(sys.argv[1:])}`."]) + "\n"
+    print(text)
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.with_suffix(".md").write_text(text)
+        options.output.with_suffix(".json").write_text(json.dumps(speeds, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

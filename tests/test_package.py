@@ -1,0 +1,102 @@
+"""The package from outside: its public names, how little it loads and how soon it answers."""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import thimble
+
+HEAVY = ("torch", "lightning_fabric", "albumentations", "cv2", "torchmetrics", "torchinfo", "safetensors", "pooch")
+IMPORT = "import thimble"
+HELP = (
+    "from thimble.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit as error:\n    assert error.code == 0"
+)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules that some code leaves in sys.modules."""
+    done = run("-c", f"{code}\nimport sys\nprint(*['\\nloaded:', *sys.modules])")
+    assert done.returncode == 0, done.stderr
+    return {name.split(".")[0] for name in done.stdout.rpartition("loaded:")[2].split()}
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    loaded = loaded_by(IMPORT)
+    assert "thimble" in loaded
+    assert not loaded & {*HEAVY, "numpy", "tyro", "rich", "PIL"}
+    assert "torch" in loaded_by("import thimble; thimble.build_model")  # so it would have been seen
+
+
+def test_help_loads_nothing_heavy() -> None:
+    loaded = loaded_by(HELP)
+    assert "tyro" in loaded
+    assert not loaded & {*HEAVY, "numpy", "PIL"}
+
+
+@pytest.mark.parametrize("arguments", [("-c", IMPORT), ("-m", "thimble", "--help")], ids=["import", "help"])
+def test_it_answers_within_half_a_second(arguments: tuple[str, ...]) -> None:
+    """In processor time, the least of several: on a busy machine the clock on the wall tells of others' work."""
+    least = float("inf")
+    for _ in range(15):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert run(*arguments).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        least = min(least, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+        if least < 0.5:
+            break
+    assert 0.0 < least < 0.5
+
+
+def test_help_names_the_verbs() -> None:
+    done = run("-m", "thimble", "--help")
+    assert done.returncode == 0
+    for verb in ("train", "evaluate", "predict", "summary", "data"):
+        assert verb in done.stdout
+
+
+def test_version() -> None:
+    done = run("-m", "thimble", "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"thimble {thimble.__version__}\n", "")
+    assert thimble.__version__[0].isdigit()
+
+
+def test_every_public_name_is_there() -> None:
+    assert {"load_pretrained", "build_model", "list_models", "train", "evaluate", "predict"} <= set(thimble.__all__)
+    assert list(thimble.__all__) == sorted(set(thimble.__all__))
+    for name in thimble.__all__:
+        value = getattr(thimble, name)
+        assert name == "__version__" or callable(value)
+        if callable(value):
+            assert value.__doc__, name
+    assert dir(thimble) == sorted(thimble.__all__)
+
+
+def test_the_names_of_the_type_checker_are_those_of_the_runtime() -> None:
+    for name, module in thimble._HOMES.items():
+        assert name in thimble.__all__
+        assert getattr(thimble, name).__module__.startswith(f"thimble.{module}")
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'thimble' has no attribute 'buildmodel'$"):
+        _ = thimble.buildmodel
+    assert not hasattr(thimble, "torch")
+
+
+def test_the_command_is_declared_and_there() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"thimble": "thimble.cli:main"}
+    assert callable(getattr(importlib.import_module("thimble.cli"), "main", None))
