@@ -49,7 +49,7 @@ def measure(channels_last: bool, keep: bool, steps: int) -> float:
             started = time.perf_counter()
         loss = torch.nn.functional.cross_entropy(model(images), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         average.update(model, step)
     return BATCH * steps / (time.perf_counter() - started)

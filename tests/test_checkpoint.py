@@ -13,7 +13,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from thimble import checkpoint
 from thimble.checkpoint import (
     list_pretrained,
     load_model,
@@ -130,7 +129,7 @@ def test_a_model_by_file_by_folder_and_by_name(
     package = tmp_path / "package"
     (package / "weights").mkdir(parents=True)
     (package / "weights" / "README.md").write_text("not a model")
-    monkeypatch.setattr(checkpoint.resources, "files", lambda name: package)
+    monkeypatch.setattr("thimble.checkpoint.resources.files", lambda name: package)
     assert list_pretrained() == []
     other = build_model("reference")
     save_weights(package / "weights" / "zoo.safetensors", model, {})
@@ -163,7 +162,7 @@ def test_what_is_shipped_can_be_loaded() -> None:
 
 def test_where_nothing_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "weights").mkdir()
-    monkeypatch.setattr(checkpoint.resources, "files", lambda name: tmp_path)
+    monkeypatch.setattr("thimble.checkpoint.resources.files", lambda name: tmp_path)
     with pytest.raises(UserError, match="there are none yet"):
         load_pretrained()
 
@@ -238,7 +237,7 @@ def test_a_file_that_may_not_be_read(saved: Path, monkeypatch: pytest.MonkeyPatc
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(checkpoint.safetensors, "safe_open", refuse)
+    monkeypatch.setattr("thimble.checkpoint.safetensors.safe_open", refuse)
     assert "Permission denied" in refusal(saved)
 
 

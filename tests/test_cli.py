@@ -55,20 +55,34 @@ def test_train_prints_every_epoch_and_the_result(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_exits_130_and_resumes(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-u", "-m", "thimble", "train", *LITTLE, "--epochs", "400", "--name", "x"]
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "thimble",
+        "train",
+        *LITTLE,
+        "--epochs",
+        "400",
+        "--name",
+        "x",
+        "--workers",
+        "2",
+    ]
     with subprocess.Popen(
         [*command, "--runs", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         for line in process.stdout:
             if line.startswith("epoch   1/"):
                 break
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # as a terminal does it: to the workers too
         error = process.stderr.read()
     assert process.returncode == 130
     assert re.search(r"interrupted after step \d+: thimble train --resume .*/x", one_line(error))

@@ -37,6 +37,13 @@ def test_only_weights_of_convolutions_decay() -> None:
     assert len(in_groups[0]) + len(in_groups[1]) == len(weights) + len(others) == len(list(model.parameters()))
 
 
+def test_weights_of_linear_layers_decay_too() -> None:
+    layer = nn.Linear(3, 2)
+    decayed, free = parameter_groups(layer, 0.1)
+    assert [id(parameter) for parameter in decayed["params"]] == [id(layer.weight)]  # type: ignore[attr-defined]
+    assert [id(parameter) for parameter in free["params"]] == [id(layer.bias)]  # type: ignore[attr-defined]
+
+
 def test_frozen_parameters_are_left_out() -> None:
     model = tiny()
     next(model.parameters()).requires_grad_(False)
@@ -108,7 +115,11 @@ def test_one_cycle_at_its_edges() -> None:
 def test_an_average_over_three_steps_by_hand() -> None:
     """Decays 1/10, 2/11 and then 0.2, where 3/12 would be more than was asked for."""
     model = tiny()
-    convolution, norm = model[0][0], model[0][1]
+    convolution, norm = model.get_submodule("block.0"), model.get_submodule("block.1")
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.num_batches_tracked is not None
     nn.init.constant_(convolution.weight, 10.0)
     norm.running_mean.fill_(0.0)
     average = WeightAverage(model, 0.2)

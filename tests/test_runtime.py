@@ -67,11 +67,10 @@ def test_seeds_differ_in_every_part() -> None:
 def test_the_first_signal_is_a_request(number: signal.Signals) -> None:
     previous = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with stop_on_signal() as request:
-        assert not request
-        assert request.signal is None
+        seen = [(bool(request), request.signal)]
         os.kill(os.getpid(), number)
-        assert request
-        assert request.signal is number
+        seen.append((bool(request), request.signal))
+    assert seen == [(False, None), (True, number)]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == previous
 
 
@@ -205,3 +204,13 @@ def test_the_processor_has_a_name_without_proc(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(platform, "machine", lambda: "pdp11")
     fabric: Any = SimpleNamespace(device=torch.device("cpu"), world_size=1)
     assert environment(fabric)["processor"] == "pdp11"
+
+
+def test_stop_on_signal_goes_on_ignoring_what_the_process_was_told_to_ignore() -> None:
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop_on_signal() as request:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert not request
+    finally:
+        signal.signal(signal.SIGINT, previous)

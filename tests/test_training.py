@@ -118,8 +118,8 @@ def test_an_interrupted_run_resumes_to_the_last_bit(little_run: TrainConfig, ste
 
     assert same_tensors(tensors(whole.run), tensors(run))
     timed = {"seconds", "images_per_second"}
-    for one, other in zip(rows(whole.run), rows(run), strict=True):
-        assert {key: one[key] for key in one.keys() - timed} == {key: other[key] for key in other.keys() - timed}
+    for row, again in zip(rows(whole.run), rows(run), strict=True):
+        assert {key: row[key] for key in row.keys() - timed} == {key: again[key] for key in again.keys() - timed}
     assert resumed.test == whole.test
     one, other = (load_state(folder)[0] for folder in (whole.run, run))
     assert any(name.endswith("momentum_buffer") for name in one)
@@ -151,7 +151,7 @@ def test_a_run_keeps_its_recipe_when_it_resumes(little_run: TrainConfig) -> None
 def test_resuming_with_other_data_is_refused(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Interrupted):
         train(little_run, observer=Interrupting(2))
-    load = thimble.training.load_dataset
+    load = vars(thimble.training)["load_dataset"]
     monkeypatch.setattr(
         thimble.training, "load_dataset", lambda *arguments, **options: load(*arguments).subset(torch.arange(100))
     )
@@ -198,7 +198,7 @@ def test_the_test_images_are_read_once_and_only_after_the_last_epoch(
     little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    load = thimble.training.load_dataset
+    load = vars(thimble.training)["load_dataset"]
 
     def watched(name: str, part: Any, *arguments: Any, **options: Any) -> Any:
         events.append(part)
@@ -268,7 +268,7 @@ def test_a_run_folder_is_never_overwritten_unasked(little_run: TrainConfig) -> N
 def test_without_data_it_stops_unless_the_fallback_is_asked_for(
     little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = thimble.training.load_dataset
+    load = vars(thimble.training)["load_dataset"]
 
     def offline(name: str, *arguments: Any, **options: Any) -> Any:
         if name == "cifar10":

@@ -7,6 +7,7 @@ number of workers, and a run that resumes in mid-epoch sees the very images it w
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,9 +130,16 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
             sampler=range(first_batch, len(self)),
             num_workers=workers,
             pin_memory=pin_memory,
+            worker_init_fn=_leave_signals_to_the_parent,
             # Without a generator of its own, a DataLoader draws from the global one, which dropout's masks follow.
             generator=torch.Generator().manual_seed(0),
         )
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A terminal sends Ctrl-C to the workers too, which must go on until the parent has finished its step."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def preview(dataset: ImageDataset, config: AugmentConfig, *, seed: int = 0, columns: int = 9, scale: int = 3) -> Image:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json as json_format
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -25,6 +27,8 @@ _Datasets = Literal["cifar10", "shapes10"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code. tyro raises SystemExit itself: 0 after --help, 2 for unknown options."""
+    if argv is None:
+        signal.signal(signal.SIGTERM, _interrupt)
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
         print(f"thimble {__version__}")
@@ -62,6 +66,11 @@ def _run(arguments: list[str]) -> int:
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     return code
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # SIGTERM is Ctrl-C by other means. The training loop has a gentler handler of its own.
+    raise KeyboardInterrupt
 
 
 def _fail(message: str, code: int) -> int:

@@ -104,7 +104,9 @@ def stop_on_signal() -> Iterator[StopRequest]:
         request.signal = signal.Signals(number)
 
     try:
-        previous = {number: signal.signal(number, handle) for number in caught}
+        # What this process was told to ignore, as nohup and a shell's & tell it, it goes on ignoring.
+        heeded = [number for number in caught if signal.getsignal(number) is not signal.SIG_IGN]
+        previous = {number: signal.signal(number, handle) for number in heeded}
     except ValueError:
         previous = {}
     try:

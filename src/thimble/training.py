@@ -102,16 +102,16 @@ def train(
         raise UserError(f"--model {config.model}: expected one of {', '.join(list_models())}")
     if resume is not None:
         run_folder.check_resumable(resume, config)
-    with stop_on_signal() as stop:
-        fabric = start_fabric(config.device, config.precision)
-        config, data, validation = _load_data(config, fabric, observer)
-        session = _begin(config, resume, fabric, data, validation, observer)
-        try:
+    fabric = start_fabric(config.device, config.precision)
+    config, data, validation = _load_data(config, fabric, observer)
+    session = _begin(config, resume, fabric, data, validation, observer)
+    try:
+        with stop_on_signal() as stop:  # the loop alone: a download stops at once, and a test can be done again
             _train_epochs(session, stop)
-        finally:
-            if session.curves:
-                session.curves.close()
-        return _finish(session)
+    finally:
+        if session.curves:
+            session.curves.close()
+    return _finish(session)
 
 
 def _train_epochs(session: _Session, stop: StopRequest) -> None:
