@@ -46,10 +46,8 @@ def test_train_prints_every_epoch_and_the_result(
     options = "--data shapes10 --validation 40 --epochs 2 --batch-size 16 --device cpu --name x"
     assert cli.main(["train", *options.split(), "--runs", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert re.search(
-        r"epoch +1/2 +train loss \d\.\d+ accuracy [\d.]+% +validation loss \d\.\d+ .* \d+ s +\d+ images/s", out
-    )
-    assert re.search(r"test accuracy [\d.]+% of 40 shapes10 images .*150,576 parameters", out)
+    assert re.search(r"epoch +1/2 +train \d\.\d+ +[\d.]+% +validation \d\.\d+ +[\d.]+% +\d+ s, \d+ images/s\n", out)
+    assert re.search(r"test accuracy [\d.]+% \(95% interval .*\) of 40 shapes10 images\n150,576 parameters", out)
     assert str(tmp_path / "x") in out.replace("\n", "")
 
 
@@ -185,9 +183,7 @@ def test_predict_answers_for_the_good_images_and_names_the_bad(
     assert "missing.png" in second
 
     assert cli.main(["predict", names[0], "--model", str(weights), "--top", "3"]) == 0
-    out = capsys.readouterr().out
-    assert "top 3" in out
-    assert "top 4" not in out
+    assert capsys.readouterr().out.count("%") == 3
 
 
 def test_predict_refuses_a_top_of_nothing(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -33,7 +34,9 @@ def _console() -> Console:
 
 def _table(title: str, *columns: str, left: int = 1) -> Table:
     """A table whose first ``left`` columns are text and whose others are numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    # Without vertical lines, ten classes or a layer with all its figures fit on 80 columns.
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
+    table.padding, table.pad_edge = (0, 1, 0, 0), False
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index < left else "right")
     return table
@@ -70,7 +73,8 @@ class TrainingConsole(Observer):
     def start(self, run: Path, config: TrainConfig, progress: run_progress.Progress) -> None:
         self.epochs = config.epochs
         begun = f", from step {progress.step} of {progress.num_steps}" if progress.step else ""
-        self.console.print(f"{config.model} on {config.data}, {config.epochs} epochs{begun}, in {run}")
+        self.console.print(f"{config.model} on {config.data}, epochs: {config.epochs}{begun}, in {run}", soft_wrap=True)
+        self.console.print("loss and accuracy of training, and of validation by the averaged weights", style="dim")
         self.bars.start()
         self.epoch_bar = self.bars.add_task("epoch", total=progress.num_batches, completed=progress.batch, now="")
         self.run_bar = self.bars.add_task("run", total=progress.num_steps, completed=progress.step, now="")
@@ -79,27 +83,26 @@ class TrainingConsole(Observer):
         speed = f"{progress.images / progress.seconds:.0f} images/s"
         now = f"loss {progress.loss_sum / progress.images:.3f}  accuracy {progress.correct / progress.images:.1%}"
         name = f"epoch {progress.epoch + 1}"
+        if progress.batch == 1:
+            self.bars.reset(self.epoch_bar)  # else it would take the last epoch's end for this one's speed
         self.bars.update(self.epoch_bar, completed=progress.batch, description=name, now=f"{now}  {speed}")
         self.bars.update(self.run_bar, completed=progress.step)
 
     def epoch(self, row: run_progress.Row) -> None:
-        line = (
-            f"epoch {row['epoch']:>3}/{self.epochs}  train loss {row['train_loss']:.3f}"
-            f" accuracy {row['train_accuracy']:.2%}"
-        )
+        line = f"epoch {row['epoch']:>3}/{self.epochs}  train {row['train_loss']:.3f} {row['train_accuracy']:6.2%}"
         if row["validation_loss"] is not None:
-            line += f"  validation loss {row['validation_loss']:.3f} accuracy {row['validation_accuracy']:.2%}"
-        self.console.print(f"{line}  {row['seconds']:.0f} s  {row['images_per_second']:.0f} images/s")
+            line += f"  validation {row['validation_loss']:.3f} {row['validation_accuracy']:6.2%}"
+        self.console.print(f"{line}  {row['seconds']:.0f} s, {row['images_per_second']:.0f} images/s")
 
     def finish(self, result: TrainResult) -> None:
         """Say what came of it."""
         self.bars.stop()
         low, high = result.test.accuracy_interval
         self.console.print(
-            f"[bold]test accuracy {result.test.accuracy:.2%}[/bold] of {result.test.num_images:,} {result.test.data}"
-            f" images (95% interval {low:.2%} to {high:.2%}), {result.model.num_parameters:,} parameters"
+            f"[bold]test accuracy {result.test.accuracy:.2%}[/bold] (95% interval {low:.2%} to {high:.2%})"
+            f" of {result.test.num_images:,} {result.test.data} images"
         )
-        self.console.print(f"model and logs: {result.run}", soft_wrap=True)
+        self.console.print(f"{result.model.num_parameters:,} parameters; model and logs: {result.run}", soft_wrap=True)
 
 
 def print_evaluation(result: Evaluation) -> None:
@@ -115,7 +118,7 @@ def print_evaluation(result: Evaluation) -> None:
     console.print(headline)
     matrix = _table("Accuracy per class, and which (rows) is taken for which (columns)", "class", "accuracy")
     for name in names:
-        matrix.add_column(name[:5], justify="right")
+        matrix.add_column(name[:4], justify="right")
     for index, (name, accuracy) in enumerate(result.per_class_accuracy.items()):
         counts = [
             Text(str(count) if count else ".", style="bold green" if index == column else "")
@@ -126,18 +129,20 @@ def print_evaluation(result: Evaluation) -> None:
 
 
 def print_predictions(answers: Sequence[Prediction]) -> None:
-    """A row for each image, the most probable class first."""
-    table = _table("", "image", *(f"top {rank + 1}" for rank in range(len(answers[0].top))))
+    """The images, each with its classes, the most probable first."""
+    table = _table("", "image", "class", "probability", left=2)
     table.title = None
     for answer in answers:
-        table.add_row(Text(answer.image), *(f"{name} {probability:.1%}" for name, probability in answer.top))
+        for rank, (name, probability) in enumerate(answer.top):
+            table.add_row(Text(answer.image if rank == 0 else "", overflow="fold"), name, f"{probability:.1%}")
+        table.add_section()
     _console().print(table)
 
 
 def print_summary(result: Summary) -> None:
     """The layers, the totals, and whether the budget is met."""
     size = "x".join(str(side) for side in result.input_size)
-    columns = ("layer", "type", "output", "parameters", "multiply-adds", "receptive field", "jump")
+    columns = ("layer", "type", "output", "parameters", "multiply-\nadds", "receptive\nfield", "jump")
     table = _table(f"{result.model}, input {size}", *columns, left=3)
     block = None
     for layer in result.layers:
