@@ -97,8 +97,8 @@ def test_the_seed_decides_the_result_and_the_number_of_workers_does_not(little_r
     assert not same_tensors(first, other)
 
 
-# 3: within the first epoch; 5: at its end, when it is validated; 8: within the last.
-@pytest.mark.parametrize("step", [3, 5, 8])
+# It stops one step later: within the first epoch, after its last step, after the second's first, after the run's last.
+@pytest.mark.parametrize("step", [2, 4, 5, 9])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_resumes_to_the_last_bit(little_run: TrainConfig, step: int, number: signal.Signals) -> None:
     whole = train(dataclasses.replace(little_run, name="whole"))

@@ -134,7 +134,7 @@ def _train_epochs(session: _Session, stop: StopRequest) -> None:
         session.module.train()
         started = time.perf_counter()
         for images, labels in batches.loader(progress.batch, workers, pin_memory=fabric.device.type == "cuda"):
-            learning_rate = one_cycle(progress.step, progress.num_steps, config.learning_rate, config.warmup_fraction)
+            learning_rate = _learning_rate(session, progress.step)
             for group in session.optimizer.param_groups:
                 group["lr"] = learning_rate
             inputs = normalize(images.to(fabric.device, non_blocking=True), session.data.mean, session.data.std)
@@ -159,7 +159,8 @@ def _train_epochs(session: _Session, stop: StopRequest) -> None:
             if stopping:
                 _save(session)
                 raise Interrupted(f"interrupted after step {progress.step}: thimble train --resume {session.run}")
-        row = progress.end_epoch(_validate(session), learning_rate)
+        # By the step, not by the loop's variable: a run that resumes after an epoch's last step has no loop to enter.
+        row = progress.end_epoch(_validate(session), _learning_rate(session, progress.step - 1))
         _save(session)
         if session.curves:
             session.curves.add(row)
@@ -223,6 +224,11 @@ def _begin(
         run_folder.write_json(run / "environment.json", environment(fabric))
     curves = run_folder.Curves(run, progress.epoch + 1) if fabric.is_global_zero else None
     return _Session(config, run, fabric, data, validation, model, module, wrapped, average, progress, curves, observer)
+
+
+def _learning_rate(session: _Session, step: int) -> float:
+    config = session.config
+    return one_cycle(step, session.progress.num_steps, config.learning_rate, config.warmup_fraction)
 
 
 def _validate(session: _Session) -> tuple[float, float] | None:
