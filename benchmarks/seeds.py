@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shlex
 import statistics
 import sys
 from pathlib import Path
@@ -73,7 +74,7 @@ def combine(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def markdown(result: dict[str, Any], command: str) -> str:
+def markdown(result: dict[str, Any], note: str, command: str) -> str:
     """The result as a page."""
     recipe, spread = result["recipe"], result["standard_deviation"]
     lines = [
@@ -97,7 +98,7 @@ def markdown(result: dict[str, Any], command: str) -> str:
         )
     machines = sorted({f"{run['processor']} ({run['device']}), torch {run['torch']}" for run in result["runs"]})
     recipe_json = json.dumps(recipe, indent=2)
-    lines += ["", f"Machine: {'; '.join(machines)}.", "", "Recipe:", "", "```json", recipe_json, "```"]
+    lines += ["", f"Machine: {'; '.join(machines)}. {note}".rstrip(), "", "Recipe:", "", "```json", recipe_json, "```"]
     return "\n".join([*lines, "", f"Made by `{command}`."]) + "\n"
 
 
@@ -106,6 +107,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Put runs that differ in their seed alone into one result.")
     parser.add_argument("runs", nargs="+", type=Path, help="finished run folders")
     parser.add_argument("--output", type=Path, required=True, help="name of the result, without an ending")
+    parser.add_argument("--note", default="", help="what a reader must know of the circumstances")
     options = parser.parse_args()
     try:
         result = combine([read_run(run) for run in options.runs])
@@ -114,8 +116,8 @@ def main() -> int:
         return 2
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    command = "python benchmarks/seeds.py " + " ".join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(markdown(result, command))
+    command = "python benchmarks/seeds.py " + shlex.join(sys.argv[1:])
+    options.output.with_suffix(".md").write_text(markdown(result, options.note, command))
     print(options.output.with_suffix(".md").read_text())
     return 0
 
