@@ -92,12 +92,12 @@ def test_resume_takes_the_settings_of_the_run(
     little_data: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "x"
-    options = "--data shapes10 --validation 40 --epochs 1 --batch-size 20 --device cpu --name x"
+    options = "--data shapes10 --validation 40 --epochs 1 --batch-size 20 --device cpu --name x --fallback"
     assert cli.main(["train", *options.split(), "--runs", str(tmp_path)]) == 0
     (run / "model.safetensors").unlink()
     assert cli.main(["train", "--resume", str(run), "--batch-size", "16"]) == 2
     assert "--batch-size 20, not 16" in one_line(capsys.readouterr().err)
-    assert cli.main(["train", f"--resume={run}", "--workers", "0"]) == 0
+    assert cli.main(["train", "--fallback", f"--resume={run}", "--workers", "0"]) == 0  # as `make train` has it
     assert cli.main(["train", "--resume", str(run)]) == 2
     assert "is finished" in one_line(capsys.readouterr().err)
 
@@ -112,19 +112,24 @@ def test_resume_takes_the_settings_of_the_run(
         (["summary", "nothing"], "no model 'nothing'"),
         (["predict", "x.png", "--model", "nothing"], "no model 'nothing'"),
         (["predict"], "expected thimble predict IMAGE..."),
+        (["train", "--colour", "green"], "Unrecognized options: --colour, green; see thimble train --help"),
+        (["train", "--epochs", "many"], "Error parsing --epochs: "),
+        (["train", "--device", "tpu"], "invalid choice 'tpu' for argument '--device'"),
+        (["evaluate"], "Missing from thimble evaluate: MODEL"),
+        ([], "Expected one of {train, evaluate, predict, summary, data}; see thimble --help"),
+        (["nonsense"], "Unrecognized options: nonsense; see thimble --help"),
+        (["train", "--resume", "x" * 300], "holds no config.json"),
+        (["predict", "x" * 300, "--model", "reference"], "expected an image file"),
+        (["data", "--data", "shapes10", "--seed", "-1"], "--seed -1: expected"),
+        (["train", "--data", "shapes10", "--runs", "/dev/null", "--name", "x"], "expected a folder"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    try:
-        code: object = cli.main(arguments)
-    except SystemExit as exit_:  # tyro's own checks
-        code = exit_.code
-    assert code == 2
+    assert cli.main(arguments) == 2
     captured = capsys.readouterr()
-    assert message in captured.err
-    assert "Traceback" not in captured.err
+    assert message in one_line(captured.err)
     assert captured.out == ""
 
 
@@ -138,12 +143,6 @@ def test_without_cifar10_train_is_strict(
     assert not (tmp_path / "runs").exists()
 
 
-def test_unknown_options_exit_2() -> None:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["train", "--colour", "green"])
-    assert caught.value.code == 2
-
-
 def test_evaluate_prints_tables(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", str(weights), "--data", "shapes10", "--flip"]) == 0
     out = capsys.readouterr().out
@@ -152,7 +151,7 @@ def test_evaluate_prints_tables(weights: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_evaluate_prints_json(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["evaluate", str(weights), "--data", "shapes10", "--json"]) == 0
+    assert cli.main(["evaluate", str(weights), "--json"]) == 0  # by its classes, it is of shapes10
     result = json.loads(capsys.readouterr().out)
     assert result["num_images"] == 2000
     assert sum(map(sum, result["confusion"])) == 2000

@@ -49,9 +49,9 @@ def test_the_defaults_are_valid_and_the_reference_recipe() -> None:
         ("scale_limit", math.inf, "a fraction from 0 to less than 1"),
         ("rotate_limit_degrees", 180.5, "degrees from 0 to 180"),
         ("rotate_limit_degrees", -1.0, "degrees from 0 to 180"),
-        ("cutout_size", (0.0, 0.5), "two growing fractions above 0, at most 1"),
-        ("cutout_size", (0.5, 0.4), "two growing fractions above 0, at most 1"),
-        ("cutout_size", (0.5, 1.1), "two growing fractions above 0, at most 1"),
+        ("cutout_size", (0.0, 0.5), "two growing fractions above 0, below 1"),
+        ("cutout_size", (0.5, 0.4), "two growing fractions above 0, below 1"),
+        ("cutout_size", (0.5, 1.1), "two growing fractions above 0, below 1"),
     ],
 )
 def test_augmentation_out_of_range_is_refused(name: str, value: Any, expected: str) -> None:
@@ -102,7 +102,7 @@ def test_training_out_of_range_is_refused(name: str, value: Any, expected: str) 
 
 def test_the_ends_of_the_ranges_are_inside() -> None:
     AugmentConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (1e-9, 1e-9))
-    AugmentConfig(1.0, 1.0, 0.99, 0.99, 180.0, 1.0, (1.0, 1.0))
+    AugmentConfig(1.0, 1.0, 0.99, 0.99, 180.0, 1.0, (0.99, 0.99))
     TrainConfig(epochs=1, batch_size=2, validation=0, seed=0, momentum=0.0, label_smoothing=0.0, dropout=0.0)
     TrainConfig(ema_decay=0.0, warmup_fraction=0.0, weight_decay=0.0, workers=0, train_images=1, clip_norm=1e-9)
     TrainConfig(warmup_fraction=1.0)
@@ -211,3 +211,8 @@ def test_every_setting_has_its_help(settings: type) -> None:
     assert helped == {field.name for field in dataclasses.fields(settings)}
     assert settings.__doc__
     assert not settings.__doc__.startswith(settings.__name__ + "(")  # what dataclasses put where there is none
+
+
+def test_folders_may_be_strings() -> None:
+    config = TrainConfig(runs="out", data_dir="data")  # type: ignore[arg-type]
+    assert (config.runs, config.data_dir) == (Path("out"), Path("data"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .config import AugmentConfig, RunError, TrainConfig, UserError
+from .config import AugmentConfig, Interrupted, RunError, TrainConfig, UserError
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AugmentConfig",
+    "Interrupted",
     "RunError",
     "TrainConfig",
     "UserError",

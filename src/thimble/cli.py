@@ -5,6 +5,10 @@ Exit codes: 0 done, 1 failed, 2 the user's mistake (one line, no traceback), 130
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
+import io
 import json as json_format
 import os
 import signal
@@ -26,15 +30,15 @@ _Datasets = Literal["cifar10", "shapes10"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code. tyro raises SystemExit itself: 0 after --help, 2 for unknown options."""
-    if argv is None:
+    """Run one verb and return its exit code. After --help, tyro raises SystemExit(0) itself."""
+    if argv is None and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
         signal.signal(signal.SIGTERM, _interrupt)
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
         print(f"thimble {__version__}")
         return 0
     try:
-        return _run(arguments)
+        return _parse(arguments)()
     except UserError as error:
         return _fail(str(error), 2)
     except RunError as error:
@@ -47,9 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has had enough. Python would complain once more when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a disk or a file that fails where no message of our own foresaw it
+        return _fail(str(error), 1)
 
 
-def _run(arguments: list[str]) -> int:
+def _parse(arguments: list[str]) -> Callable[[], int]:
+    """The verb that the arguments name, ready to run.
+
+    Raises:
+        UserError: they name none, or one of its options wrongly.
+    """
     verbs: dict[str, Callable[..., int]] = {
         "train": _train_verb(arguments),
         "evaluate": evaluate,
@@ -57,15 +68,48 @@ def _run(arguments: list[str]) -> int:
         "summary": summary,
         "data": data,
     }
-    code: int = tyro.extras.subcommand_cli_from_dict(
-        verbs,
-        prog="thimble",
-        description="Image classifiers that fit in a thimble. MODEL is a shipped model's name (reference), a weights"
-        " file or a run folder.",
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
-    return code
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            run: Callable[[], int] = tyro.extras.subcommand_cli_from_dict(
+                {name: _deferred(verb) for name, verb in verbs.items()},
+                prog="thimble",
+                description="Image classifiers that fit in a thimble. MODEL is a shipped model's name (reference), a"
+                " weights file or a run folder.",
+                args=arguments,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as stop:
+        if stop.code != 2:
+            raise
+        verb = f" {arguments[0]}" if arguments and arguments[0] in verbs else ""
+        raise UserError(f"{_unboxed(complaint.getvalue())}; see thimble{verb} --help") from None
+    return run
+
+
+def _deferred(verb: Callable[..., int]) -> Callable[..., Callable[[], int]]:
+    """The verb as a function that only takes note of its arguments: tyro calls what it has parsed at once."""
+
+    @functools.wraps(verb)
+    def note(*arguments: Any, **options: Any) -> Callable[[], int]:
+        return functools.partial(verb, *arguments, **options)
+
+    return note
+
+
+def _unboxed(complaint: str) -> str:
+    """What tyro has to say, in one line: the part of its box between the title and the advice."""
+    # Where the terminal knows no lines to draw, the title stands over a rule instead of in the frame.
+    sections: list[list[str]] = [[]] if complaint.startswith("╭") else []
+    for line in complaint.splitlines():
+        text = line.strip("│ ")
+        if line.startswith("╭"):
+            continue
+        if not text.strip("─-╰╯"):
+            sections.append([])
+        elif sections:
+            sections[-1].append(text)
+    return " ".join(sections[0]).rstrip(".") if sections else " ".join(complaint.split())
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -88,7 +132,9 @@ def _train_verb(arguments: list[str]) -> Callable[..., int]:
             if value or following:
                 from .run_folder import read_config
 
-                defaults = read_config(Path(value or following[0]))
+                # Two flags that are asked for each time: a run that began with them does not go on with them.
+                began = read_config(Path(value or following[0]))
+                defaults = dataclasses.replace(began, fallback=False, overwrite=False)
 
     def train(config: Annotated[TrainConfig, _Flat] = defaults, resume: Path | None = None) -> int:
         """Train a model, test it once, and leave weights and logs in a run folder.
@@ -110,23 +156,28 @@ def _train_verb(arguments: list[str]) -> Callable[..., int]:
 
 
 def evaluate(
-    model: _Model, data: _Datasets = "cifar10", data_dir: Path | None = None, flip: bool = False, json: bool = False
+    model: _Model,
+    data: _Datasets | None = None,
+    data_dir: Path | None = None,
+    flip: bool = False,
+    json: bool = False,
 ) -> int:
     """Measure MODEL on the test images: accuracy with its interval, per class, confusion, likelihood, calibration.
 
     Args:
         model: A shipped model's name, a weights file or a run folder.
-        data: The dataset whose test images to use.
+        data: The dataset whose test images to use. Default: the one of MODEL's classes.
         data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
         flip: Average the logits of every image and its mirror image (test-time augmentation).
         json: Print JSON instead of tables.
     """
     from .checkpoint import load_model
-    from .data import load_dataset
+    from .data import dataset_of, load_dataset
     from .evaluation import evaluate as evaluate_model
 
     classifier = load_model(model)  # before the data: a wrong name should not wait for a download
-    result = evaluate_model(classifier, load_dataset(data, "test", data_dir, progress=True), flip=flip)
+    name = data or dataset_of(classifier.classes)
+    result = evaluate_model(classifier, load_dataset(name, "test", data_dir, progress=True), flip=flip)
     if json:
         _print_json(result.to_dict())
     else:
@@ -203,6 +254,8 @@ def data(
     from .console import print_dataset
     from .data import load_dataset
 
+    if seed < 0:
+        raise UserError(f"--seed {seed}: expected a whole number of at least 0")
     parts = {part: load_dataset(data, part, data_dir, progress=True) for part in ("train", "test")}
     print_dataset(parts)
     if preview is not None:

@@ -56,7 +56,7 @@ class AugmentConfig:
             _require(self, name, 0.0 <= getattr(self, name) < 1.0, "a fraction from 0 to less than 1")
         _require(self, "rotate_limit_degrees", 0.0 <= self.rotate_limit_degrees <= 180.0, "degrees from 0 to 180")
         smallest, largest = self.cutout_size
-        _require(self, "cutout_size", 0.0 < smallest <= largest <= 1.0, "two growing fractions above 0, at most 1")
+        _require(self, "cutout_size", 0.0 < smallest <= largest < 1.0, "two growing fractions above 0, below 1")
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,9 @@ class TrainConfig:
     """Start afresh in a run folder that exists, losing what is in it."""
 
     def __post_init__(self) -> None:
+        for name in ("data_dir", "runs"):  # plain strings, as Python users give them
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, Path(getattr(self, name)))
         hints = get_type_hints(TrainConfig)
         for name in ("data", "device", "precision"):
             choices = get_args(hints[name])

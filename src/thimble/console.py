@@ -16,8 +16,9 @@ from . import progress as run_progress
 from .config import TrainConfig
 from .data import ImageDataset
 from .evaluation import Evaluation, Prediction
+from .progress import Observer
 from .summary import Summary
-from .training import Observer, TrainResult
+from .training import TrainResult
 
 
 class _Console(Console):

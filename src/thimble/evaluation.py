@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from . import metrics
@@ -254,5 +254,5 @@ def _named_image(index: int, image: str | Path | Image.Image) -> tuple[str, Imag
             raise UserError(f"{name} is damaged or closed ({error}): expected an image with all its pixels") from error
         if min(image.size) < 1:
             raise UserError(f"{name} is {image.width}x{image.height} pixels: expected at least 1x1")
-        return name, image
+        return name, ImageOps.exif_transpose(image)  # as read_image does it for a file
     raise UserError(f"image {index} is of type {type(image).__name__}: expected a path or a PIL image")

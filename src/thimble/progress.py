@@ -1,4 +1,4 @@
-"""How far a training run is: what it counts, and how all of it goes to disk and back between any two steps."""
+"""How far a training run is: what it counts, who is told, and how it goes to disk and back between any two steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .checkpoint import load_state, save_state
-from .config import UserError
+from .config import TrainConfig, UserError
 from .models import Classifier
 from .optim import WeightAverage
 
@@ -25,6 +25,7 @@ class Progress:
     Attributes:
         num_batches: steps in an epoch.
         num_steps: steps in the run.
+        num_processes: those that share every batch; the augmentation of an image depends on which of them has it.
         epoch: epochs completed.
         batch: steps completed in the epoch under way.
         step: steps completed in the run.
@@ -34,6 +35,7 @@ class Progress:
 
     num_batches: int
     num_steps: int
+    num_processes: int
     epoch: int = 0
     batch: int = 0
     step: int = 0
@@ -65,6 +67,22 @@ class Progress:
         self.epoch, self.batch = self.epoch + 1, 0
         self.loss_sum, self.correct, self.images, self.seconds = 0.0, 0, 0, 0.0
         return row
+
+
+class Observer:
+    """What a run reports as it goes. Silent here; the command line's draws progress bars."""
+
+    def message(self, text: str) -> None:
+        """Something that a person should know, once."""
+
+    def start(self, run: Path, config: TrainConfig, progress: Progress) -> None:
+        """The first step is about to begin."""
+
+    def step(self, progress: Progress) -> None:
+        """A step is done."""
+
+    def epoch(self, row: Row) -> None:
+        """An epoch is done, validated and saved."""
 
 
 def save_progress(
@@ -99,6 +117,11 @@ def restore_progress(
             raise UserError(
                 f"{run} has {saved['num_steps']} steps of {saved['num_batches']} an epoch, expected"
                 f" {progress.num_steps} of {progress.num_batches}: is it the data that the run began with?"
+            )
+        if saved["num_processes"] != progress.num_processes:
+            raise UserError(
+                f"{run} began with {saved['num_processes']} processes, expected as many to go on, not"
+                f" {progress.num_processes}: see --nproc-per-node of torchrun"
             )
         for name, value in saved.items():
             setattr(progress, name, value)

@@ -10,15 +10,17 @@ interrupted, or died, and was resumed has the logs of one that was not. docs/run
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from .checkpoint import STATE_FOLDER, WEIGHTS_FILE, write_atomically
-from .config import RESUMABLE, TrainConfig, UserError, from_dict, to_dict
+from .config import RESUMABLE, RunError, TrainConfig, UserError, from_dict, to_dict
 from .progress import Row
 
 COLUMNS = {
@@ -34,19 +36,42 @@ COLUMNS = {
 """The columns of metrics.csv, in order, with the format that a person reads them in."""
 
 
+def check_new(config: TrainConfig) -> None:
+    """Refuse a run whose folder exists, before anything is downloaded or built for it.
+
+    Raises:
+        UserError: the folder exists and ``overwrite`` is off, or it holds something that is no run, or it is barred.
+    """
+    if config.name is None:
+        return
+    run = config.runs / config.name
+    try:
+        taken = run.exists() and any(run.iterdir() if run.is_dir() else [run])
+        if taken and not config.overwrite:
+            raise UserError(f"{run} exists: choose another --name, or --resume {run}, or --overwrite to lose it")
+        if taken and not (run / "config.json").is_file():
+            raise UserError(f"{run} is no run folder: expected one with a config.json; --overwrite deletes only those")
+    except OSError as error:
+        raise UserError(f"cannot look at {run}: {error.strerror}; expected a folder for runs, see --runs") from error
+
+
 def begin(config: TrainConfig) -> Path:
     """Make the folder of a new run and write its configuration.
 
     Raises:
-        UserError: the folder exists and ``overwrite`` is off, or holds something that is no run.
+        UserError: see ``check_new``; or no folder can be made there.
+        RunError: the disk is full.
     """
+    check_new(config)
     run = config.runs / (config.name or f"{config.model}-{config.data}-{time.strftime('%Y%m%d-%H%M%S')}")
-    if run.exists() and any(run.iterdir() if run.is_dir() else [run]):
-        if not config.overwrite:
-            raise UserError(f"{run} exists: choose another --name, or --resume {run}, or --overwrite to lose it")
-        if not (run / "config.json").is_file():
-            raise UserError(f"{run} is no run folder: expected one with a config.json; --overwrite deletes only those")
-        shutil.rmtree(run)
+    try:
+        if run.is_dir():
+            shutil.rmtree(run)
+        run.mkdir(parents=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(f"cannot make {run}: {error.strerror}; free some space") from error
+        raise UserError(f"cannot make {run}: {error.strerror}; expected a folder to write to, see --runs") from error
     write_json(run / "config.json", to_dict(config))
     return run
 
@@ -58,7 +83,7 @@ def read_config(run: Path) -> TrainConfig:
         UserError: there is no such run, or its configuration is damaged.
     """
     path = run / "config.json"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{run} holds no config.json: expected the folder of a run, such as runs/NAME")
     try:
         values = json.loads(path.read_text())

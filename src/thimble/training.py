@@ -26,27 +26,11 @@ from .data import DataUnavailable, ImageDataset, load_dataset, normalize, split
 from .evaluation import Evaluation, evaluate, infer
 from .models import Classifier, build_model, list_models
 from .optim import WeightAverage, build_optimizer, one_cycle
-from .progress import Progress, Row, restore_progress, save_progress
+from .progress import Observer, Progress, Row, restore_progress, save_progress
 from .runtime import StopRequest, derive_seed, environment, keep_freed_memory, start_fabric, stop_on_signal
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-
-class Observer:
-    """What a run reports as it goes. Silent here; the command line's draws progress bars."""
-
-    def message(self, text: str) -> None:
-        """Something that a person should know, once."""
-
-    def start(self, run: Path, config: TrainConfig, progress: Progress) -> None:
-        """The first step is about to begin."""
-
-    def step(self, progress: Progress) -> None:
-        """A step is done."""
-
-    def epoch(self, row: Row) -> None:
-        """An epoch is done, validated and saved."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +62,11 @@ class _Session:
 
 
 def train(
-    config: TrainConfig | None = None, *, resume: Path | None = None, observer: Observer | None = None, **changes: Any
+    config: TrainConfig | None = None,
+    *,
+    resume: str | Path | None = None,
+    observer: Observer | None = None,
+    **changes: Any,
 ) -> TrainResult:
     """Train a model, test it once, and leave everything in a run folder.
 
@@ -95,13 +83,17 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; ``resume`` goes on from there.
     """
     if config is None:
-        config = TrainConfig() if resume is None else run_folder.read_config(resume)
+        config = TrainConfig() if resume is None else run_folder.read_config(Path(resume))
     config = dataclasses.replace(config, **changes)
     observer = observer or Observer()
     if config.model not in list_models():
         raise UserError(f"--model {config.model}: expected one of {', '.join(list_models())}")
-    if resume is not None:
+    if resume is None:
+        run_folder.check_new(config)
+    else:
+        resume = Path(resume)
         run_folder.check_resumable(resume, config)
+        config = dataclasses.replace(config, fallback=False)  # a run does not change its data on the way
     fabric = start_fabric(config.device, config.precision)
     config, data, validation = _load_data(config, fabric, observer)
     session = _begin(config, resume, fabric, data, validation, observer)
@@ -144,7 +136,10 @@ def _train_epochs(session: _Session, stop: StopRequest) -> None:
             session.optimizer.zero_grad()
             fabric.backward(loss)
             if config.clip_norm is not None:
-                fabric.clip_gradients(session.module, session.optimizer, max_norm=config.clip_norm)
+                # Infinite gradients are let through: the loss tells of them in the next step, with our own message.
+                fabric.clip_gradients(
+                    session.module, session.optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
+                )
             session.optimizer.step()
             session.average.update(session.model, progress.step)
             loss_sum, correct, stopping = _totals(fabric, logits.detach(), targets, loss.detach(), stop)
@@ -165,22 +160,24 @@ def _train_epochs(session: _Session, stop: StopRequest) -> None:
         if session.curves:
             session.curves.add(row)
         observer.epoch(row)
+        if _asked_to_stop(fabric, stop):  # during validation
+            raise Interrupted(f"interrupted after epoch {progress.epoch}: thimble train --resume {session.run}")
 
 
 def _load_data(
     config: TrainConfig, fabric: Fabric, observer: Observer
 ) -> tuple[TrainConfig, ImageDataset, ImageDataset | None]:
     """The training and validation images; and the configuration, which the fallback changes."""
-    try:
-        with fabric.rank_zero_first():  # one process downloads, the others find it done
+    with fabric.rank_zero_first():  # one process downloads, the others find it done
+        try:
             whole = load_dataset(config.data, "train", config.data_dir, progress=True)
-    except DataUnavailable as error:
-        if not config.fallback:
-            raise
-        observer.message(f"CIFAR-10 IS NOT HERE. {error}")
-        observer.message("TRAINING ON THE BUILT-IN shapes10 INSTEAD: the figures below are not CIFAR-10's.")
-        config = dataclasses.replace(config, data="shapes10")
-        whole = load_dataset("shapes10", "train")
+        except DataUnavailable as error:
+            if not config.fallback:
+                raise
+            observer.message(f"CIFAR-10 IS NOT HERE. {error}")
+            observer.message("TRAINING ON THE BUILT-IN shapes10 INSTEAD: the figures below are not CIFAR-10's.")
+            config = dataclasses.replace(config, data="shapes10")
+            whole = load_dataset("shapes10", "train")
     data, validation = split(whole, config.validation)
     if config.train_images is not None:
         if config.train_images > len(data):
@@ -212,7 +209,7 @@ def _begin(
     optimizer = build_optimizer(model, config)
     average = WeightAverage(model, config.ema_decay)
     num_batches = len(data) // config.batch_size
-    progress = Progress(num_batches, num_batches * config.epochs)
+    progress = Progress(num_batches, num_batches * config.epochs, fabric.world_size)
     torch.manual_seed(derive_seed(config.seed, fabric.global_rank))
     if resume is not None:
         restore_progress(resume, progress, model, optimizer, average)
@@ -277,11 +274,18 @@ def _totals(fabric: Fabric, logits: Tensor, targets: Tensor, loss: Tensor, stop:
     All processes thus stop after the same step, whichever of them the signal reached first.
     """
     correct = (logits.argmax(1) == targets).sum()
-    totals = torch.stack([loss * len(targets), correct, torch.tensor(float(bool(stop)), device=loss.device)])
+    return _summed(fabric, torch.stack([loss * len(targets), correct, loss.new_tensor(float(bool(stop)))]))
+
+
+def _asked_to_stop(fabric: Fabric, stop: StopRequest) -> bool:
+    return _summed(fabric, torch.tensor([float(bool(stop))], device=fabric.device))[0] > 0
+
+
+def _summed(fabric: Fabric, values: Tensor) -> list[float]:
     if fabric.world_size > 1:
-        totals = fabric.all_reduce(totals, reduce_op="sum")  # type: ignore[assignment]
-    values: list[float] = totals.tolist()
-    return values
+        values = fabric.all_reduce(values, reduce_op="sum")  # type: ignore[assignment]
+    result: list[float] = values.tolist()
+    return result
 
 
 def _default_workers(fabric: Fabric) -> int:

@@ -5,14 +5,17 @@ A new dataset is a file beside this one, a name in ``DATASETS`` and a line in ``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from thimble.config import UserError
 
+from .cifar10 import CLASSES as CIFAR10_CLASSES
 from .cifar10 import DataUnavailable, data_folder, load_cifar10
 from .dataset import ImageDataset, normalize, split
 from .images import read_image, to_input
+from .shapes10 import CLASSES as SHAPES10_CLASSES
 from .shapes10 import load_shapes10, shapes10
 
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "DataUnavailable",
     "ImageDataset",
     "data_folder",
+    "dataset_of",
     "load_dataset",
     "normalize",
     "read_image",
@@ -29,6 +33,18 @@ __all__ = [
 ]
 
 DATASETS: tuple[str, ...] = ("cifar10", "shapes10")
+
+
+def dataset_of(classes: Sequence[str]) -> str:
+    """The dataset that has these classes.
+
+    Raises:
+        UserError: none has.
+    """
+    for name, names in (("cifar10", CIFAR10_CLASSES), ("shapes10", SHAPES10_CLASSES)):
+        if tuple(classes) == tuple(names):
+            return name
+    raise UserError(f"no dataset has the classes {', '.join(classes)[:80]}: expected those of {', '.join(DATASETS)}")
 
 
 def load_dataset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ def read_image(path: Path) -> Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     expected = "expected an image file such as PNG or JPEG"
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UserError(f"{path} is a folder: {expected}")
     try:
         # Pillow warns of large, odd or slightly damaged files; what it can read after all is not the user's concern.
