@@ -138,8 +138,9 @@ def versions() -> dict[str, str]:
     """The versions that results depend on."""
     from importlib.metadata import version
 
-    names = ("torch", "lightning-fabric", "albumentations", "opencv-python-headless", "numpy", "safetensors")
-    return {"thimble": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}
+    names = ("lightning-fabric", "albumentations", "opencv-python-headless", "numpy", "safetensors")
+    ours = {"thimble": __version__, "python": platform.python_version(), "torch": str(torch.__version__)}
+    return {**ours, **{name: version(name) for name in names}}
 
 
 def _processor() -> str:
