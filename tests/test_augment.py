@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from thimble.augment import Augmenter, EpochBatches, Images, preview, save_preview
+from thimble.augment import Augmenter, Images, preview, save_preview
+from thimble.batches import EpochBatches
 from thimble.config import AugmentConfig, UserError
 from thimble.data import ImageDataset, shapes10
 

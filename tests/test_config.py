@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from thimble import config
-from thimble.config import AugmentConfig, TrainConfig, UserError, from_dict, to_dict
+from thimble.config import AugmentConfig, TrainConfig, UserError
+from thimble.run_folder import RESUMABLE, from_dict, to_dict
 
 ODD = TrainConfig(
     data="shapes10",
@@ -21,7 +22,12 @@ ODD = TrainConfig(
     validation=0,
     train_images=77,
     clip_norm=1.5,
-    augment=AugmentConfig(cutout_size=(0.1, 0.9), rotate_limit_degrees=15.0),
+    image_sizes=(16, 32),
+    optimizer="muon",
+    muon_momentum=0.5,
+    whiten=True,
+    compile=True,
+    augment=AugmentConfig(cutout_size=(0.1, 0.9), rotate_limit_degrees=15.0, augmenter="batched"),
     precision="bf16",
     workers=3,
     name="try-1",
@@ -52,6 +58,7 @@ def test_the_defaults_are_valid_and_the_reference_recipe() -> None:
         ("cutout_size", (0.0, 0.5), "two growing fractions above 0, below 1"),
         ("cutout_size", (0.5, 0.4), "two growing fractions above 0, below 1"),
         ("cutout_size", (0.5, 1.1), "two growing fractions above 0, below 1"),
+        ("augmenter", "kornia", "one of albumentations, batched"),
     ],
 )
 def test_augmentation_out_of_range_is_refused(name: str, value: Any, expected: str) -> None:
@@ -91,7 +98,13 @@ def test_augmentation_out_of_range_is_refused(name: str, value: Any, expected: s
         ("train_images", 0, "a whole number of at least 1"),
         ("data", "mnist", "one of cifar10, shapes10"),
         ("device", "tpu", "one of auto, cpu, gpu"),
-        ("precision", "float16", "one of float32, bf16"),
+        ("precision", "float16", "one of float32, bf16, auto"),
+        ("optimizer", "adam", "one of sgd, muon"),
+        ("muon_learning_rate", 0.0, "a number above 0"),
+        ("muon_learning_rate", math.inf, "a number above 0"),
+        ("muon_momentum", 1.0, "a number from 0 to less than 1"),
+        ("image_sizes", (16, 7), "whole numbers of at least 8 pixels"),
+        ("image_sizes", (16.5,), "whole numbers of at least 8 pixels"),
     ],
 )
 def test_training_out_of_range_is_refused(name: str, value: Any, expected: str) -> None:
@@ -192,8 +205,8 @@ def test_a_missing_field_of_the_augmentation_is_refused_and_named() -> None:
 
 
 def test_what_may_change_on_resumption_are_fields() -> None:
-    assert {field.name for field in dataclasses.fields(TrainConfig)} > config.RESUMABLE
-    assert not config.RESUMABLE & {"seed", "epochs", "batch_size", "augment", "precision", "learning_rate"}
+    assert {field.name for field in dataclasses.fields(TrainConfig)} > RESUMABLE
+    assert not RESUMABLE & {"seed", "epochs", "batch_size", "augment", "precision", "learning_rate"}
 
 
 @pytest.mark.parametrize("settings", [AugmentConfig, TrainConfig])

@@ -10,7 +10,7 @@ from torch import nn
 
 from thimble.config import TrainConfig
 from thimble.models import Classifier, build_model
-from thimble.optim import WeightAverage, build_optimizer, one_cycle, parameter_groups
+from thimble.optim import WeightAverage, build_optimizers, one_cycle, parameter_groups
 
 
 def tiny() -> Classifier:
@@ -31,7 +31,7 @@ def test_only_weights_of_convolutions_decay() -> None:
     others = {id(module.bias) for module in convolutions if module.bias is not None}
     others |= {id(parameter) for module in norms for parameter in module.parameters()}
     assert len(others) == 2 + 2 * 14
-    in_groups = [[id(parameter) for parameter in group["params"]] for group in (decayed, free)]  # type: ignore[attr-defined]
+    in_groups = [[id(parameter) for parameter in group["params"]] for group in (decayed, free)]
     assert set(in_groups[0]) == weights
     assert set(in_groups[1]) == others
     assert len(in_groups[0]) + len(in_groups[1]) == len(weights) + len(others) == len(list(model.parameters()))
@@ -40,14 +40,14 @@ def test_only_weights_of_convolutions_decay() -> None:
 def test_weights_of_linear_layers_decay_too() -> None:
     layer = nn.Linear(3, 2)
     decayed, free = parameter_groups(layer, 0.1)
-    assert [id(parameter) for parameter in decayed["params"]] == [id(layer.weight)]  # type: ignore[attr-defined]
-    assert [id(parameter) for parameter in free["params"]] == [id(layer.bias)]  # type: ignore[attr-defined]
+    assert [id(parameter) for parameter in decayed["params"]] == [id(layer.weight)]
+    assert [id(parameter) for parameter in free["params"]] == [id(layer.bias)]
 
 
 def test_frozen_parameters_are_left_out() -> None:
     model = tiny()
     next(model.parameters()).requires_grad_(False)
-    assert [len(list(group["params"])) for group in parameter_groups(model, 0.1)] == [0, 2]  # type: ignore[call-overload]
+    assert [len(list(group["params"])) for group in parameter_groups(model, 0.1)] == [0, 2]
 
 
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
@@ -56,7 +56,7 @@ def test_the_optimizer_is_nesterov_sgd(momentum: float) -> None:
     model = tiny()
     weight = next(model.parameters())
     nn.init.zeros_(weight)
-    optimizer = build_optimizer(model, TrainConfig(learning_rate=0.1, momentum=momentum, weight_decay=0.0))
+    [optimizer] = build_optimizers(model, TrainConfig(learning_rate=0.1, momentum=momentum, weight_decay=0.0))
     assert len(optimizer.param_groups) == 2
     for expected in (-0.1 * (1 + momentum), -0.1 * (2 + 2 * momentum + momentum**2)):
         weight.grad = torch.ones_like(weight)
@@ -66,7 +66,7 @@ def test_the_optimizer_is_nesterov_sgd(momentum: float) -> None:
 
 def test_the_optimizer_decays_what_it_should() -> None:
     model = tiny()
-    optimizer = build_optimizer(model, TrainConfig(learning_rate=0.1, momentum=0.0, weight_decay=0.5))
+    [optimizer] = build_optimizers(model, TrainConfig(learning_rate=0.1, momentum=0.0, weight_decay=0.5))
     before = [parameter.detach().clone() for parameter in model.parameters()]
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from thimble.config import TrainConfig, UserError, to_dict
-from thimble.run_folder import COLUMNS, begin, check_resumable, read_config, write_logs
+from thimble.config import TrainConfig, UserError
+from thimble.run_folder import COLUMNS, begin, check_resumable, read_config, to_dict, write_logs
 
 
 def row(epoch: int, accuracy: float | None) -> dict[str, float | int | None]:

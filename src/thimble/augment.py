@@ -1,13 +1,8 @@
-"""The augmentation of training images, by Albumentations behind a thin adapter, and the batches made with it.
-
-Whatever is random here follows from (seed, epoch, step, process) alone: the batches of a run are the same for any
-number of workers, and a run that resumes in mid-epoch sees the very images it would have seen.
-"""
+"""The augmentation of training images: one by one with Albumentations, behind a thin adapter, or a batch at a time."""
 
 from __future__ import annotations
 
 import os
-import signal
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from .config import AugmentConfig, UserError
 from .data import ImageDataset
@@ -26,6 +20,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Images = NDArray[np.uint8]
+
+
+def build_augmenter(config: AugmentConfig, mean: tuple[float, float, float]) -> Augmenter | BatchAugmenter:
+    """The augmenter that the configuration names."""
+    return BatchAugmenter(config, mean) if config.augmenter == "batched" else Augmenter(config, mean)
 
 
 class Augmenter:
@@ -45,6 +44,11 @@ class Augmenter:
         # state. Seeding them for each batch keeps workers apart and makes their number irrelevant.
         self.pipeline.set_random_seed(seed)
         return np.stack([self.pipeline(image=image)["image"] for image in images])
+
+    def augment(self, images: Tensor, seed: int) -> Tensor:
+        """The same for a tensor, uint8 (N, 3, height, width) on the CPU; the result is in channels-last memory."""
+        augmented = self(images.permute(0, 2, 3, 1).contiguous().numpy(), seed)
+        return torch.from_numpy(augmented).permute(0, 3, 1, 2)
 
 
 def _compose(config: AugmentConfig, mean: tuple[float, float, float]) -> Any:
@@ -76,77 +80,103 @@ def _compose(config: AugmentConfig, mean: tuple[float, float, float]) -> Any:
                     num_holes_range=(1, 1),
                     hole_height_range=config.cutout_size,
                     hole_width_range=config.cutout_size,
-                    fill=tuple(round(255 * channel) for channel in mean),
+                    fill=_fill(mean),
                     p=config.cutout_probability,
                 ),
             ]
         )
 
 
-class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
-    """The batches of one epoch, made when they are asked for: item k is the k-th batch of this process.
+class BatchAugmenter:
+    """The same three transforms, drawn from the same distributions, for a whole batch at once on the device it is on.
+
+    Every pixel of the result is some pixel of its image, or the fill: flip, move, border and rectangle come down to
+    one table of source pixels. Albumentations' own roundings are kept: shifts and the sides of the rectangle are whole
+    pixels, rounded towards zero, and the two directions are scaled apart.
 
     Args:
-        dataset: the training images.
-        augmenter: what is done to them.
-        batch_size: images in a step of all processes together.
-        seed, epoch: what the order and the augmentation follow from.
-        rank, world_size: this process among all; each takes every world_size-th image of a batch.
-
-    The last images of the order that fill no whole batch are left out, others in every epoch.
+        config: probabilities and ranges.
+        mean: as for ``Augmenter``.
     """
 
-    def __init__(
-        self,
-        dataset: ImageDataset,
-        augmenter: Augmenter,
-        *,
-        batch_size: int,
-        seed: int,
-        epoch: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.dataset, self.augmenter, self.batch_size = dataset, augmenter, batch_size
-        self.seed, self.epoch, self.rank, self.world_size = seed, epoch, rank, world_size
-        generator = torch.Generator().manual_seed(derive_seed(seed, epoch))
-        self.order = torch.randperm(len(dataset), generator=generator)
+    def __init__(self, config: AugmentConfig, mean: tuple[float, float, float]) -> None:
+        self.config = config
+        self.fill = torch.tensor([_fill(mean)], dtype=torch.uint8)
 
-    def __len__(self) -> int:
-        return len(self.dataset) // self.batch_size
+    def augment(self, images: Tensor, seed: int) -> Tensor:
+        """Augment uint8 images (N, 3, height, width); the result is a new tensor in channels-last memory.
 
-    def __getitem__(self, batch: int) -> tuple[Tensor, Tensor]:
-        """Images (n, 3, height, width), uint8 in channels-last memory, and labels (n,), int64."""
-        chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size][self.rank :: self.world_size]
-        images = self.dataset.images[chosen].permute(0, 2, 3, 1).contiguous().numpy()
-        augmented = self.augmenter(images, derive_seed(self.seed, self.epoch, batch, self.rank))
-        return torch.from_numpy(augmented).permute(0, 3, 1, 2), self.dataset.labels[chosen]
+        The same images, seed and kind of device give the same result. Nothing here waits for a GPU.
+        """
+        count, channels, height, width = images.shape
+        generator = torch.Generator(images.device).manual_seed(seed)
+        draws = torch.rand(12, count, 1, 1, generator=generator, device=images.device)
+        first = torch.arange(count, device=images.device).view(-1, 1, 1) * (height * width)
+        sources = first + self._sources(draws[:7], height, width)
+        # As rows of (red, green, blue): one index fetches a pixel, and the result lies in memory as channels-last.
+        pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)
+        if self.config.cutout_probability > 0:
+            sources = sources.masked_fill(self._hole(draws[7:], height, width), len(pixels))
+            pixels = torch.cat([pixels, self.fill.to(images.device, non_blocking=True)])
+        augmented = pixels.index_select(0, sources.flatten()).view(count, height, width, channels)
+        return augmented.permute(0, 3, 1, 2)
 
-    def loader(self, first_batch: int, workers: int, pin_memory: bool) -> DataLoader[tuple[Tensor, Tensor]]:
-        """The batches from ``first_batch`` on, in order, made ahead by so many worker processes (0: in this one)."""
-        return DataLoader(
-            self,
-            batch_size=None,
-            sampler=range(first_batch, len(self)),
-            num_workers=workers,
-            pin_memory=pin_memory,
-            worker_init_fn=_leave_signals_to_the_parent,
-            # Without a generator of its own, a DataLoader draws from the global one, which dropout's masks follow.
-            generator=torch.Generator().manual_seed(0),
+    def _sources(self, draws: Tensor, height: int, width: int) -> Tensor:
+        """From which pixel of its image, counted row by row, each pixel comes: int64 (N, height, width)."""
+        config, device = self.config, draws.device
+        flip, move = draws[0] < config.flip_probability, draws[1] < config.affine_probability
+        shift_x, shift_y, scale_x, scale_y, turn = (2 * draws[2:] - 1) * move  # -1..1, and 0 for those that stay
+        # The inverse of "scale, turn, shift about the middle", as pixels are looked up where they come from. Rows and
+        # columns stay apart, and small, until something turns.
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        x = (
+            torch.arange(width, device=device).view(1, 1, -1)
+            - middle_x
+            - (config.shift_limit * width * shift_x).trunc()
         )
+        y = (
+            torch.arange(height, device=device).view(1, -1, 1)
+            - middle_y
+            - (config.shift_limit * height * shift_y).trunc()
+        )
+        if config.rotate_limit_degrees > 0:
+            angle = torch.deg2rad(config.rotate_limit_degrees * turn)
+            x, y = x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()
+        columns = _reflect((x / (1 + config.scale_limit * scale_x) + middle_x).round(), width)
+        rows = _reflect((y / (1 + config.scale_limit * scale_y) + middle_y).round(), height)
+        # The flip comes first in the pipeline, and so last on the way back. Exact: all these are small whole numbers.
+        columns = torch.where(flip, width - 1 - columns, columns)
+        return (rows * width + columns).long()
+
+    def _hole(self, draws: Tensor, height: int, width: int) -> Tensor:
+        """Which pixels the rectangle covers: bool (N, height, width)."""
+        cover, tall, wide, top, left = draws
+        smallest, largest = self.config.cutout_size
+        tall = (height * (smallest + (largest - smallest) * tall)).trunc()
+        wide = (width * (smallest + (largest - smallest) * wide)).trunc()
+        rows = torch.arange(height, device=draws.device).view(1, -1, 1) - (top * (height - tall + 1)).trunc()
+        columns = torch.arange(width, device=draws.device).view(1, 1, -1) - (left * (width - wide + 1)).trunc()
+        in_rows = (rows >= 0) & (rows < tall) & (cover < self.config.cutout_probability)
+        inside: Tensor = in_rows & (columns >= 0) & (columns < wide)
+        return inside
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
-    """A terminal sends Ctrl-C to the workers too, which must go on until the parent has finished its step."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _reflect(indices: Tensor, size: int) -> Tensor:
+    """Mirror indices outside 0..size-1 in, without repeating the edge: OpenCV's BORDER_REFLECT_101."""
+    last = size - 1
+    mirrored: Tensor = last - (last - indices.abs() % max(1, 2 * last)).abs()
+    return mirrored
+
+
+def _fill(mean: tuple[float, float, float]) -> tuple[int, ...]:
+    return tuple(round(255 * channel) for channel in mean)
 
 
 def preview(dataset: ImageDataset, config: AugmentConfig, *, seed: int = 0, columns: int = 9, scale: int = 3) -> Image:
     """Draw one image of each class, at the left, beside augmentations of it, with the class names in a margin."""
     from PIL import Image, ImageDraw, ImageFont
 
-    augmenter = Augmenter(config, dataset.mean)
+    augmenter = build_augmenter(config, dataset.mean)
     side, gap, margin, header = dataset.images.shape[-1] * scale, 6, 110, 40
     cell = side + gap
     size = (margin + (columns + 1) * cell + 3 * gap, header + len(dataset.classes) * cell + gap)
@@ -161,11 +191,11 @@ def preview(dataset: ImageDataset, config: AugmentConfig, *, seed: int = 0, colu
         members = (dataset.labels == row).nonzero().flatten()
         if len(members) == 0:
             continue
-        original = dataset.images[members[seed % len(members)]].permute(1, 2, 0).numpy()
-        views = augmenter(np.stack([original] * columns), derive_seed(seed, row))
-        for column, pixels in enumerate([original, *views]):
+        original = dataset.images[members[seed % len(members)]].unsqueeze(0)
+        views = augmenter.augment(original.expand(columns, -1, -1, -1), derive_seed(seed, row))
+        for column, pixels in enumerate(torch.cat([original, views]).permute(0, 2, 3, 1)):
             left = first if column == 0 else second + (column - 1) * cell
-            tile = Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST)
+            tile = Image.fromarray(pixels.numpy()).resize((side, side), Image.Resampling.NEAREST)
             page.paste(tile, (left, top))
     return page
 

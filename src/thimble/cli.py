@@ -20,7 +20,16 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from .config import AugmentConfig, Interrupted, RunError, TrainConfig, UserError
+from .config import (
+    DEFAULT_RECIPE,
+    AugmentConfig,
+    Interrupted,
+    Recipe,
+    RunError,
+    TrainConfig,
+    UserError,
+    find_recipe,
+)
 from .version import __version__
 
 _Flat = tyro.conf.arg(name="")
@@ -123,23 +132,28 @@ def _fail(message: str, code: int) -> int:
 
 
 def _train_verb(arguments: list[str]) -> Callable[..., int]:
-    """The verb ``train``, whose defaults are those of the run that it resumes, if it resumes one."""
-    defaults = TrainConfig()
-    for index, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if arguments[0] == "train" and name == "--resume":
-            following = arguments[index + 1 : index + 2]
-            if value or following:
-                from .run_folder import read_config
+    """The verb ``train``, whose defaults are those of the recipe that it names, or of the run that it resumes."""
+    named, resumed = _option(arguments, "--recipe"), _option(arguments, "--resume")
+    if arguments[:1] != ["train"]:
+        named = resumed = None
+    if named is not None and resumed is not None:
+        raise UserError("--recipe beside --resume: a run keeps its recipe; expected one of them")
+    defaults = find_recipe(named or DEFAULT_RECIPE)
+    if resumed is not None:
+        from .run_folder import read_config
 
-                # Two flags that are asked for each time: a run that began with them does not go on with them.
-                began = read_config(Path(value or following[0]))
-                defaults = dataclasses.replace(began, fallback=False, overwrite=False)
+        # Two flags that are asked for each time: a run that began with them does not go on with them.
+        defaults = dataclasses.replace(read_config(Path(resumed)), fallback=False, overwrite=False)
 
-    def train(config: Annotated[TrainConfig, _Flat] = defaults, resume: Path | None = None) -> int:
+    def train(
+        config: Annotated[TrainConfig, _Flat] = defaults,
+        recipe: Recipe = DEFAULT_RECIPE,
+        resume: Path | None = None,
+    ) -> int:
         """Train a model, test it once, and leave weights and logs in a run folder.
 
         Args:
+            recipe: Where the settings start from: every other option changes one of them. With --help, shows them.
             resume: Go on with an interrupted run: its folder. Its recipe stays as it is.
         """
         from .console import TrainingConsole
@@ -153,6 +167,15 @@ def _train_verb(arguments: list[str]) -> Callable[..., int]:
         return 0
 
     return train
+
+
+def _option(arguments: list[str], name: str) -> str | None:
+    """The value of an option before tyro reads it, because other options' defaults follow from it."""
+    for index, argument in enumerate(arguments):
+        found, _, value = argument.partition("=")
+        if found == name:
+            return value or next(iter(arguments[index + 1 : index + 2]), None)
+    return None
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,17 @@ class Progress:
     seconds: float = 0.0
     history: list[Row] = field(default_factory=list)
 
-    def add(self, loss_sum: float, correct: int, images: int, seconds: float) -> None:
-        """Count a step."""
-        self.batch, self.step = self.batch + 1, self.step + 1
-        self.loss_sum, self.correct = self.loss_sum + loss_sum, self.correct + correct
-        self.images, self.seconds = self.images + images, self.seconds + seconds
+    def advance(self, images: int) -> None:
+        """Count a step and its images."""
+        self.batch, self.step, self.images = self.batch + 1, self.step + 1, self.images + images
+
+    def add(self, loss_sum: float, correct: int, seconds: float) -> None:
+        """Count what came of the steps since the last call."""
+        self.loss_sum, self.correct, self.seconds = (
+            self.loss_sum + loss_sum,
+            self.correct + correct,
+            self.seconds + seconds,
+        )
 
     def end_epoch(self, validation: tuple[float, float] | None, learning_rate: float) -> Row:
         """Turn the totals, and validation's (loss, accuracy), into a row of metrics.csv and start the next epoch."""
@@ -86,7 +93,11 @@ class Observer:
 
 
 def save_progress(
-    run: Path, progress: Progress, model: Classifier, optimizer: torch.optim.Optimizer, average: WeightAverage
+    run: Path,
+    progress: Progress,
+    model: Classifier,
+    optimizers: Sequence[torch.optim.Optimizer],
+    average: WeightAverage,
 ) -> None:
     """Write everything that the rest of the run follows from, random generators included.
 
@@ -95,8 +106,10 @@ def save_progress(
     """
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"average/{name}": tensor for name, tensor in average.model.state_dict().items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items() if value is not None}
+    for number, optimizer in enumerate(optimizers):
+        for index, values in optimizer.state_dict()["state"].items():
+            prefix = f"optimizer{number}/{index}/"
+            tensors |= {prefix + key: value for key, value in values.items() if value is not None}
     tensors["random/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()
@@ -104,7 +117,11 @@ def save_progress(
 
 
 def restore_progress(
-    run: Path, progress: Progress, model: Classifier, optimizer: torch.optim.Optimizer, average: WeightAverage
+    run: Path,
+    progress: Progress,
+    model: Classifier,
+    optimizers: Sequence[torch.optim.Optimizer],
+    average: WeightAverage,
 ) -> None:
     """Put everything back as ``save_progress`` found it. The learning rate needs no state: it follows from the step.
 
@@ -127,7 +144,8 @@ def restore_progress(
             setattr(progress, name, value)
         model.load_state_dict(_under("model/", tensors))
         average.model.load_state_dict(_under("average/", tensors))
-        _restore_optimizer(optimizer, _under("optimizer/", tensors))
+        for number, optimizer in enumerate(optimizers):
+            _restore_optimizer(optimizer, _under(f"optimizer{number}/", tensors))
         torch.set_rng_state(tensors["random/cpu"])
         if "random/cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random/cuda"])

@@ -10,6 +10,7 @@ interrupted, or died, and was resumed has the logs of one that was not. docs/run
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
 import io
 import json
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import STATE_FOLDER, WEIGHTS_FILE, write_atomically
-from .config import RESUMABLE, RunError, TrainConfig, UserError, from_dict, to_dict
+from .config import AugmentConfig, RunError, TrainConfig, UserError
 from .progress import Row
 
 COLUMNS = {
@@ -34,6 +35,52 @@ COLUMNS = {
     "images_per_second": "{:.0f}",
 }
 """The columns of metrics.csv, in order, with the format that a person reads them in."""
+
+
+# What may differ between a run and its resumption: none of it changes the result.
+RESUMABLE = frozenset({"data_dir", "device", "workers", "runs", "name", "overwrite", "fallback"})
+
+
+def to_dict(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as JSON can hold it: folders as strings, tuples as lists."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    result: dict[str, Any] = plain(dataclasses.asdict(config))
+    return result
+
+
+def from_dict(values: dict[str, Any]) -> TrainConfig:
+    """The inverse of ``to_dict``.
+
+    Raises:
+        UserError: a field is missing, unknown, of another type or out of its range.
+    """
+    try:
+        augment = dict(values["augment"])
+        # A default must not stand in for what the run was made with.
+        for settings, found in ((TrainConfig, values), (AugmentConfig, augment)):
+            missing = [each.name for each in dataclasses.fields(settings) if each.name not in found]
+            if missing:
+                raise UserError(f"not the configuration of a Thimble run: it lacks {', '.join(missing)}")
+        augment["cutout_size"] = tuple(augment["cutout_size"])
+        data_dir = values["data_dir"]
+        return TrainConfig(
+            **{
+                **values,
+                "image_sizes": tuple(values["image_sizes"]),
+                "augment": AugmentConfig(**augment),
+                "data_dir": None if data_dir is None else Path(data_dir),
+                "runs": Path(values["runs"]),
+            }
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"not the configuration of a Thimble run: {error}") from error
 
 
 def check_new(config: TrainConfig) -> None:

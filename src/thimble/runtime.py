@@ -33,7 +33,19 @@ def derive_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
-def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: Literal["float32", "bf16"]) -> Fabric:
+def has_bfloat16(device: Literal["auto", "cpu", "gpu"]) -> bool:
+    """Whether the device that would be trained on multiplies bfloat16 faster than float32.
+
+    On the CPU: AVX-512 BF16 or AMX (Cooper Lake, Sapphire Rapids, Zen 4 and later). Elsewhere oneDNN would emulate it,
+    slower than float32.
+    """
+    if device != "cpu" and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: str) -> Fabric:
     """Start lightning-fabric on this machine: one process, or all those that torchrun started.
 
     Raises:
@@ -43,6 +55,7 @@ def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: Literal["floa
         # Importing it costs seconds and may warn of its own dependencies' deprecations: not the user's business.
         warnings.simplefilter("ignore")
         from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
 
     if device == "gpu" and not torch.cuda.is_available():
         raise UserError("--device gpu: PyTorch found no GPU here; expected one, or --device cpu")
@@ -53,7 +66,8 @@ def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: Literal["floa
         accelerator="cuda" if use_gpu else "cpu",
         devices=local_world_size,
         num_nodes=world_size // local_world_size,
-        strategy="ddp" if world_size > 1 else "auto",
+        # Each process keeps the BatchNorm statistics of its own images; a training averages them where they are used.
+        strategy=DDPStrategy(broadcast_buffers=False) if world_size > 1 else "auto",
         precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
     fabric.launch()

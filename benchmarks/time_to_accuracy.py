@@ -1,0 +1,278 @@
+"""Seconds of training to 85% of the CIFAR-10 test images: Thimble's fast recipe beside what a learner would write.
+
+    python benchmarks/time_to_accuracy.py [--seeds 3] [--plain-seeds 1] [--fraction 1.0] --output FOLDER/NAME
+
+(a) *plain*: the reference network in an ordinary PyTorch loop: Albumentations in a DataLoader with two workers,
+    float32, NCHW, batch 128, SGD with OneCycleLR over 24 epochs of the 50,000 training images;
+(b) *fast*: ``thimble train --recipe fast``.
+
+Each run has a process of its own; they take turns on the same machine. Counted are the seconds of training: steps with
+their augmentation and the workers' start, not imports, evaluation, validation, saving or download. The last weights are
+tested, once. Machines are noisy: read the ratio. Run it on an idle machine.
+
+``--fraction 0.1`` trains (a) for a tenth of its steps and extrapolates its seconds, as all its epochs cost the same; it
+then has no accuracy. (b), whose epochs differ, is always run whole. Results are written after every run: OUTPUT.md
+and OUTPUT.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+EPOCHS, BATCH, WORKERS = 24, 128, 2
+BAR, TARGET = 10, 0.85
+
+
+class PlainDataset:
+    """CIFAR-10 as a learner has it: one augmented, normalised image at a time."""
+
+    def __init__(self, images: Any, labels: Any, mean: Any, std: Any) -> None:
+        os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+        import albumentations as A
+        import cv2
+        from albumentations.pytorch import ToTensorV2
+
+        from thimble.config import AugmentConfig
+
+        cv2.setNumThreads(0)  # many a learner leaves this out, and loses time by it
+        augment = AugmentConfig()
+        self.images, self.labels = images, labels
+        self.transform = A.Compose(
+            [
+                A.HorizontalFlip(p=augment.flip_probability),
+                A.ShiftScaleRotate(
+                    shift_limit=augment.shift_limit,
+                    scale_limit=augment.scale_limit,
+                    rotate_limit=augment.rotate_limit_degrees,
+                    border_mode=cv2.BORDER_REFLECT_101,
+                    interpolation=cv2.INTER_NEAREST,
+                    p=augment.affine_probability,
+                ),
+                A.CoarseDropout(
+                    num_holes_range=(1, 1),
+                    hole_height_range=augment.cutout_size,
+                    hole_width_range=augment.cutout_size,
+                    fill=tuple(255 * channel for channel in mean),
+                    p=augment.cutout_probability,
+                ),
+                A.Normalize(mean, std),
+                ToTensorV2(),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.transform(image=self.images[index])["image"], self.labels[index]
+
+
+def _seed_worker(worker: int) -> None:
+    import torch
+
+    info = torch.utils.data.get_worker_info()
+    info.dataset.transform.set_random_seed(torch.initial_seed() % 2**32)  # type: ignore[union-attr]
+
+
+def run_plain(seed: int, fraction: float, data_dir: Path | None) -> dict[str, Any]:
+    """Train (a), or the first part of it; its seconds are those of the whole, extrapolated if need be."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    from thimble.data import load_dataset
+    from thimble.evaluation import evaluate
+    from thimble.models import build_model
+
+    data = load_dataset("cifar10", "train", data_dir)
+    torch.manual_seed(seed)
+    model = build_model("reference")
+    model.classes, model.mean, model.std = data.classes, data.mean, data.std
+    images = np.ascontiguousarray(data.images.permute(0, 2, 3, 1).numpy())
+    dataset: Any = PlainDataset(images, data.labels.tolist(), data.mean, data.std)
+    loader = DataLoader(dataset, BATCH, shuffle=True, num_workers=WORKERS, drop_last=True, worker_init_fn=_seed_worker)
+    num_steps = EPOCHS * len(loader)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.2, total_steps=num_steps, pct_start=0.2)
+    criterion = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+    last, step = round(num_steps * fraction), 0
+    started = time.perf_counter()
+    while step < last:
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            criterion(model(inputs), targets).backward()
+            optimizer.step()
+            schedule.step()
+            step += 1
+            if step == last:
+                break
+    seconds = time.perf_counter() - started
+    accuracy = evaluate(model, load_dataset("cifar10", "test", data_dir)).accuracy if step == num_steps else None
+    return {
+        "seconds": seconds * num_steps / step,
+        "measured_seconds": seconds,
+        "steps": step,
+        "epochs": EPOCHS,
+        "images": num_steps * BATCH,
+        "test_accuracy": accuracy,
+    }
+
+
+def run_fast(seed: int, data_dir: Path | None, options: list[str]) -> dict[str, Any]:
+    """Train (b) by its command, and read what its run folder says."""
+    import csv
+
+    from thimble.checkpoint import load_weights
+
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "thimble", "train", "--recipe", "fast", "--seed", str(seed)]
+        command += ["--runs", folder, "--name", "run", *options]
+        if data_dir is not None:
+            command += ["--data-dir", str(data_dir)]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        with (Path(folder) / "run" / "metrics.csv").open() as file:
+            rows = [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)]
+        metadata = load_weights(Path(folder) / "run" / "model.safetensors")[1]
+        environment = json.loads((Path(folder) / "run" / "environment.json").read_text())
+    return {
+        "seconds": sum(row["seconds"] for row in rows),
+        "epochs": len(rows),
+        "images": round(sum(row["images_per_second"] * row["seconds"] for row in rows)),
+        "test_accuracy": metadata["metrics"]["test"]["accuracy"],
+        "precision": metadata["recipe"]["precision"],
+        "processor": environment["processor"],
+        "device": environment["device"],
+    }
+
+
+def run_child(recipe: str, seed: int, options: argparse.Namespace, rest: list[str]) -> dict[str, Any]:
+    """One run in a process of its own."""
+    command = [sys.executable, __file__, "--only", recipe, "--seed", str(seed), "--fraction", str(options.fraction)]
+    if options.data_dir:
+        command += ["--data-dir", str(options.data_dir)]
+    print(f"{time.strftime('%H:%M:%S')} {recipe}, seed {seed}", file=sys.stderr, flush=True)
+    output = subprocess.run([*command, *rest], check=True, stdout=subprocess.PIPE, text=True).stdout
+    result: dict[str, Any] = {"recipe": recipe, "seed": seed, **json.loads(output.splitlines()[-1])}
+    print(json.dumps(result), file=sys.stderr, flush=True)
+    return result
+
+
+def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians and spreads of each recipe, and the ratio of their seconds."""
+    summary: dict[str, Any] = {}
+    for recipe in ("plain", "fast"):
+        chosen = [run for run in runs if run["recipe"] == recipe]
+        if chosen:
+            seconds = [run["seconds"] for run in chosen]
+            tested = [run["test_accuracy"] for run in chosen if run["test_accuracy"] is not None]
+            summary[recipe] = {
+                "num_runs": len(chosen),
+                "epochs": chosen[0]["epochs"],
+                "median_seconds": statistics.median(seconds),
+                "least_seconds": min(seconds),
+                "greatest_seconds": max(seconds),
+                "images_per_second": statistics.median(run["images"] / run["seconds"] for run in chosen),
+                "num_tested": len(tested),
+                "mean_test_accuracy": statistics.mean(tested) if tested else None,
+                "standard_deviation": statistics.stdev(tested) if len(tested) > 1 else None,
+                "least_test_accuracy": min(tested, default=None),
+            }
+    if len(summary) == 2:
+        summary["ratio"] = summary["plain"]["median_seconds"] / summary["fast"]["median_seconds"]
+    return summary
+
+
+def markdown(summary: dict[str, Any], runs: list[dict[str, Any]], fraction: float, command: str) -> str:
+    """The result as a page."""
+    lines = [
+        f"# Seconds of training to {TARGET:.0%} of CIFAR-10",
+        "",
+        "| recipe | n | seconds, median | least to greatest | epochs | images/s | test accuracy |",
+        "|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for recipe in ("plain", "fast"):
+        if recipe in summary:
+            row = summary[recipe]
+            accuracy = "not measured: a part of the run"
+            if row["mean_test_accuracy"] is not None:
+                spread = row["standard_deviation"]
+                accuracy = f"{row['mean_test_accuracy']:.2%}" + ("" if spread is None else f" ± {100 * spread:.2f}")
+                accuracy += f" (n = {row['num_tested']}, least {row['least_test_accuracy']:.2%})"
+            lines.append(
+                f"| {recipe} | {row['num_runs']} | {row['median_seconds']:.1f} | {row['least_seconds']:.1f} to"
+                f" {row['greatest_seconds']:.1f} | {row['epochs']} | {row['images_per_second']:.0f} | {accuracy} |"
+            )
+    if "ratio" in summary:
+        lines += ["", f"**The fast recipe takes 1/{summary['ratio']:.1f} of the plain recipe's time.**"]
+    if fraction < 1 and "plain" in summary:
+        lines += [
+            "",
+            f"The plain recipe's seconds are extrapolated from {fraction:.1%} of its steps: all its epochs cost the same.",
+        ]
+    fast = next((run for run in runs if run["recipe"] == "fast"), None)
+    machine = f"{fast['processor']}, {fast['device']}, {fast['precision']}" if fast else platform.processor()
+    lines += [
+        "",
+        f"Machine: {os.cpu_count()} cores, {machine} for the fast recipe, float32 for the plain one. Accuracies are of"
+        " the last weights on the 10,000 test images, read once, without test-time augmentation; ± is a standard"
+        " deviation in points.",
+        "",
+        "| run | seed | seconds | images/s | test accuracy |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for run in runs:
+        accuracy = "" if run["test_accuracy"] is None else f"{run['test_accuracy']:.2%}"
+        speed = run["images"] / run["seconds"]
+        lines.append(f"| {run['recipe']} | {run['seed']} | {run['seconds']:.1f} | {speed:.0f} | {accuracy} |")
+    return "\n".join([*lines, "", f"Made by `{command}`."]) + "\n"
+
+
+def main() -> int:
+    """Run both recipes in turn, or, as a child, one of them."""
+    parser = argparse.ArgumentParser(description="Seconds to 85%: a plain PyTorch recipe against Thimble's fast one.")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of the fast recipe")
+    parser.add_argument("--plain-seeds", type=int, default=1, help="runs of the plain recipe")
+    parser.add_argument("--fraction", type=float, default=1.0, help="part of the plain recipe's steps to run")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--only", choices=["plain", "fast"], help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    options, rest = parser.parse_known_args()  # what is left goes to `thimble train --recipe fast`
+    if not 0 < options.fraction <= 1:
+        parser.error(f"--fraction {options.fraction}: expected above 0, at most 1")
+    if options.only == "plain":
+        print(json.dumps(run_plain(options.seed, options.fraction, options.data_dir)))
+        return 0
+    if options.only == "fast":
+        print(json.dumps(run_fast(options.seed, options.data_dir, rest)))
+        return 0
+    runs: list[dict[str, Any]] = []
+    for seed in range(max(options.seeds, options.plain_seeds)):
+        for recipe, wanted in (("plain", options.plain_seeds), ("fast", options.seeds)):
+            if seed < wanted:
+                runs.append(run_child(recipe, seed, options, rest))
+                summary = summarise(runs)
+                command = f"python benchmarks/time_to_accuracy.py {' '.join(sys.argv[1:])}"
+                text = markdown(summary, runs, options.fraction, command)
+                if options.output:
+                    options.output.parent.mkdir(parents=True, exist_ok=True)
+                    options.output.with_suffix(".md").write_text(text)
+                    values = {"fraction": options.fraction, "summary": summary, "runs": runs}
+                    options.output.with_suffix(".json").write_text(json.dumps(values, indent=2) + "\n")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""What a training works on: made afresh, or put back as a run's last state has it, and written down again."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from . import run_folder
+from .config import TrainConfig
+from .data import ImageDataset, normalize
+from .initialization import whiten_first_convolution
+from .models import Classifier, build_model
+from .optim import WeightAverage, build_optimizers, one_cycle
+from .progress import Observer, Progress, restore_progress, save_progress
+from .runtime import derive_seed, environment, keep_freed_memory
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_WHITENING_IMAGES = 5000
+
+
+@dataclass
+class Session:
+    """A training between two of its steps.
+
+    Attributes:
+        data: the training images, on the device where they are augmented.
+        module: the model as fabric wrapped it, and compiled, if asked for; the same weights.
+        optimizers: as fabric wrapped them.
+        curves: of the first process only.
+    """
+
+    config: TrainConfig
+    run: Path
+    fabric: Fabric
+    data: ImageDataset
+    validation: ImageDataset | None
+    model: Classifier
+    module: nn.Module
+    optimizers: list[torch.optim.Optimizer]
+    average: WeightAverage
+    progress: Progress
+    curves: run_folder.Curves | None
+    observer: Observer
+
+    def set_learning_rate(self, step: int) -> float:
+        """Set every group's learning rate for a step, counted from 0, and return SGD's."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = one_cycle(step, self.progress.num_steps, group["peak"], self.config.warmup_fraction)
+        return one_cycle(step, self.progress.num_steps, self.config.learning_rate, self.config.warmup_fraction)
+
+    def summed(self, values: Tensor) -> list[float]:
+        """A tensor's values, each summed over the processes. The one place where a training waits for its device."""
+        if self.fabric.world_size > 1:
+            values = self.fabric.all_reduce(values, reduce_op="sum")  # type: ignore[assignment]
+        result: list[float] = values.tolist()
+        return result
+
+    def agree(self) -> None:
+        """Give all processes the mean of their BatchNorm statistics, for the model and for its average.
+
+        Each normalises, and so measures, its own part of every batch; the weights agree by themselves.
+        """
+        if self.fabric.world_size > 1:
+            for model in (self.model, self.average.model):
+                for buffer in model.buffers():
+                    if buffer.is_floating_point():
+                        buffer.copy_(self.fabric.all_reduce(buffer, reduce_op="mean"))  # type: ignore[arg-type]
+
+    def save(self) -> None:
+        """Write the state and the logs of the epochs so far. One process does it, and the others wait."""
+        if self.fabric.is_global_zero:
+            save_progress(self.run, self.progress, self.model, self.optimizers, self.average)
+            run_folder.write_logs(self.run, self.config, self.progress.history)
+        self.fabric.barrier()
+
+
+def begin(
+    config: TrainConfig,
+    resume: Path | None,
+    fabric: Fabric,
+    data: ImageDataset,
+    validation: ImageDataset | None,
+    observer: Observer,
+) -> Session:
+    """Build everything afresh or from a run's last state, and write down in what environment."""
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
+    if config.augment.augmenter == "batched":  # the whole training set fits on any device, and stays there
+        images, labels = data.images.to(fabric.device), data.labels.to(fabric.device)
+        data = dataclasses.replace(data, images=images, labels=labels)
+    model = _initial_model(config, data).to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizers = build_optimizers(model, config)
+    average = WeightAverage(model, config.ema_decay)
+    num_batches = len(data) // config.batch_size
+    progress = Progress(num_batches, num_batches * config.epochs, fabric.world_size)
+    torch.manual_seed(derive_seed(config.seed, fabric.global_rank))
+    if resume is not None:
+        restore_progress(resume, progress, model, optimizers, average)
+        if fabric.global_rank > 0:  # the state has the first process's generator, whose dropout masks are its own
+            torch.manual_seed(derive_seed(config.seed, fabric.global_rank, progress.step))
+    compiled: nn.Module = torch.compile(model, dynamic=False) if config.compile else model  # type: ignore[assignment]
+    module, *wrapped = fabric.setup(compiled, *optimizers)
+    run = resume
+    if run is None:
+        run = fabric.broadcast(run_folder.begin(config) if fabric.is_global_zero else Path())
+    if fabric.is_global_zero:
+        run_folder.write_json(run / "environment.json", environment(fabric))
+    curves = run_folder.Curves(run, progress.epoch + 1) if fabric.is_global_zero else None
+    return Session(config, run, fabric, data, validation, model, module, wrapped, average, progress, curves, observer)
+
+
+def _initial_model(config: TrainConfig, data: ImageDataset) -> Classifier:
+    """The untrained model, on the CPU, the same in all processes; with the constants of its data."""
+    torch.manual_seed(derive_seed(config.seed))
+    model = build_model(config.model, num_classes=len(data.classes), dropout=config.dropout)
+    model.classes, model.mean, model.std = data.classes, data.mean, data.std
+    model.input_size = (3, data.images.shape[2], data.images.shape[3])
+    if config.whiten:
+        whiten_first_convolution(model, normalize(data.images[:_WHITENING_IMAGES].cpu(), data.mean, data.std))
+    return model
