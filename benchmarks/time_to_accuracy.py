@@ -218,7 +218,7 @@ def markdown(summary: dict[str, Any], runs: list[dict[str, Any]], fraction: floa
     if fraction < 1 and "plain" in summary:
         lines += [
             "",
-            f"The plain recipe's seconds are extrapolated from {fraction:.1%} of its steps: all its epochs cost the same.",
+            f"The plain recipe's seconds are extrapolated from {fraction:.1%} of its steps: its epochs are all alike.",
         ]
     fast = next((run for run in runs if run["recipe"] == "fast"), None)
     machine = f"{fast['processor']}, {fast['device']}, {fast['precision']}" if fast else platform.processor()

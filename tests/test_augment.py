@@ -14,10 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from thimble.augment import Augmenter, Images, preview, save_preview
-from thimble.batches import EpochBatches
+from thimble.augment import Augmenter, BatchAugmenter, Images, build_augmenter, preview, save_preview
 from thimble.config import AugmentConfig, UserError
-from thimble.data import ImageDataset, shapes10
+from thimble.data import shapes10
 
 MEAN = (0.2, 0.4, 0.6)
 FILL = [51, 102, 153]
@@ -52,18 +51,6 @@ def augmenter(**settings: Any) -> Augmenter:
 
 def noise(count: int = 8, side: int = 32) -> Images:
     return np.random.RandomState(0).randint(0, 256, (count, side, side, 3), dtype=np.uint8)
-
-
-def numbered(count: int) -> ImageDataset:
-    """Plain images that tell their index by their colour, and labels that tell it too."""
-    indices = torch.arange(count)
-    images = indices.to(torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, 4, 4)
-    return ImageDataset("shapes10", images, indices, tuple(str(i) for i in range(count)), MEAN, MEAN)
-
-
-def batches(dataset: ImageDataset, config: AugmentConfig | None = None, **options: int) -> EpochBatches:
-    settings = {"batch_size": 8, "seed": 0, "epoch": 0, **options}
-    return EpochBatches(dataset, Augmenter(config or AugmentConfig(), MEAN), **settings)
 
 
 def test_building_it_warns_of_nothing() -> None:
@@ -116,34 +103,6 @@ def test_the_border_is_mirrored_not_black() -> None:
     assert (augmenter(**moving)(noise(50), 0) != noise(50)).any(axis=(1, 2, 3)).all()  # they do move
 
 
-def test_workers_make_the_same_batches() -> None:
-    """Trap 3: left alone, every worker draws the same stream, and other numbers of workers other batches."""
-    dataset = shapes10(48)
-    alone = list(batches(dataset).loader(0, workers=0, pin_memory=False))
-    together = list(batches(dataset).loader(0, workers=2, pin_memory=False))
-    assert len(alone) == len(together) == 6
-    for (images, labels), (others, other_labels) in zip(alone, together, strict=True):
-        assert torch.equal(images, others)
-        assert torch.equal(labels, other_labels)
-        assert images.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_no_two_batches_share_a_random_stream() -> None:
-    """Trap 3, by its effect: of one image many times over, all batches of epochs, seeds and processes differ."""
-    same = ImageDataset("shapes10", shapes10(1).images.repeat(32, 1, 1, 1), torch.zeros(32).long(), ("a",), MEAN, MEAN)
-    moving = AugmentConfig(affine_probability=1.0, rotate_limit_degrees=90.0, cutout_probability=1.0)
-    seen = [
-        batches(same, moving, seed=seed, epoch=epoch, rank=rank, world_size=2)[batch][0].numpy().tobytes()
-        for seed in range(3)
-        for epoch in range(3)
-        for rank in range(2)
-        for batch in range(4)
-    ]
-    assert len(set(seen)) == 72
-    images = batches(same, moving)[0][0]
-    assert len({image.numpy().tobytes() for image in images}) == len(images)  # nor do two images of a batch
-
-
 def test_importing_makes_no_network_call() -> None:
     """Trap 4: Albumentations asks a server for its newest version at import."""
     done = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, timeout=120, check=False)
@@ -190,65 +149,13 @@ def test_the_same_seed_gives_the_same_images() -> None:
 
 
 def test_what_goes_in_is_not_modified() -> None:
-    images, dataset = noise(), shapes10(16)
+    images, tensors = noise(), shapes10(16).images
     Augmenter(AugmentConfig(1.0, 1.0, cutout_probability=1.0), MEAN)(images, 0)
     assert np.array_equal(images, noise())
-    list(batches(dataset, AugmentConfig(1.0, 1.0, cutout_probability=1.0)).loader(0, workers=0, pin_memory=False))
-    assert torch.equal(dataset.images, shapes10(16).images)
-
-
-def test_batches_are_uint8_and_channels_last() -> None:
-    images, labels = batches(shapes10(20))[1]
-    assert (images.dtype, images.shape) == (torch.uint8, (8, 3, 32, 32))
-    assert images.is_contiguous(memory_format=torch.channels_last)
-    assert (labels.dtype, labels.shape) == (torch.int64, (8,))
-
-
-def test_an_epoch_takes_every_image_at_most_once_with_its_label() -> None:
-    left_out = []
-    for epoch in range(4):
-        loader = batches(numbered(27), AugmentConfig(0.0, 0.0, cutout_probability=0.0), epoch=epoch)
-        assert len(loader) == 3
-        parts = list(loader.loader(0, workers=0, pin_memory=False))
-        assert [len(labels) for _, labels in parts] == [8, 8, 8]
-        labels = torch.cat([labels for _, labels in parts])
-        assert torch.equal(torch.cat([images for images, _ in parts])[:, 0, 0, 0].long(), labels)
-        assert len(set(labels.tolist())) == 24
-        assert not torch.equal(labels, labels.sort().values)
-        left_out.append(frozenset(range(27)) - set(labels.tolist()))
-    assert len(set(left_out)) == 4
-
-
-def test_processes_share_every_batch() -> None:
-    """Without overlap; put together they have the images that a single process would have."""
-    still, dataset = AugmentConfig(0.0, 0.0, cutout_probability=0.0), numbered(30)
-    single = batches(dataset, still, epoch=2)
-    shares = [batches(dataset, still, epoch=2, rank=rank, world_size=4) for rank in range(4)]
-    for batch in range(len(single)):
-        parts = [share[batch][1] for share in shares]
-        assert [len(part) for part in parts] == [2, 2, 2, 2]
-        assert torch.cat(parts).sort().values.tolist() == single[batch][1].sort().values.tolist()
-
-
-@pytest.mark.parametrize("first", [0, 1, 5, 6])
-def test_an_epoch_taken_up_goes_on_as_if_it_had_not_stopped(first: int) -> None:
-    dataset = shapes10(48)
-    whole = list(batches(dataset, seed=3, epoch=1).loader(0, workers=0, pin_memory=False))
-    rest = list(batches(dataset, seed=3, epoch=1).loader(first, workers=0, pin_memory=False))
-    assert len(rest) == 6 - first
-    for (images, labels), (others, other_labels) in zip(whole[first:], rest, strict=True):
-        assert torch.equal(images, others)
-        assert torch.equal(labels, other_labels)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_loader_leaves_the_global_generators_alone(workers: int) -> None:
-    """Dropout's masks follow from them: a run that resumes in mid-epoch starts a loader that the first had not."""
-    before = torch.get_rng_state()
-    numpy_before = np.random.get_state()[1].tolist()  # type: ignore[index]
-    assert len(list(batches(shapes10(16)).loader(0, workers=workers, pin_memory=False))) == 2
-    assert torch.equal(torch.get_rng_state(), before)
-    assert np.random.get_state()[1].tolist() == numpy_before  # type: ignore[index]
+    for name in ("albumentations", "batched"):
+        config = AugmentConfig(1.0, 1.0, cutout_probability=1.0, augmenter=name)  # type: ignore[arg-type]
+        build_augmenter(config, MEAN).augment(tensors, 0)
+        assert torch.equal(tensors, shapes10(16).images)
 
 
 def test_a_preview_has_a_row_for_each_class(tmp_path: Path) -> None:
@@ -287,3 +194,91 @@ def test_a_preview_that_cannot_be_written(tmp_path: Path, name: str) -> None:
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def coordinates(count: int, side: int = 32) -> torch.Tensor:
+    """Images whose pixels tell where they are: red the column, green the row, blue one."""
+    along = torch.arange(side, dtype=torch.uint8)
+    image = torch.stack([along.expand(side, -1), along.view(-1, 1).expand(-1, side), torch.ones(side, side).byte()])
+    return image.expand(count, -1, -1, -1).contiguous()
+
+
+def features(config: AugmentConfig, count: int, seed: int) -> dict[str, np.ndarray[Any, Any]]:
+    """What many draws of an augmentation did: where pixels came from, and where the rectangle lies, if there is one."""
+    views = build_augmenter(config, (0.9, 0.9, 0.9)).augment(coordinates(count), seed).numpy()
+    found = {}
+    for row, column in ((1, 2), (4, 27), (16, 16), (30, 9)):
+        seen = views[:, 2, row, column] == 1  # not covered
+        found[f"column of {row},{column}"] = views[seen, 0, row, column].astype(float)
+        found[f"row of {row},{column}"] = views[seen, 1, row, column].astype(float)
+    covered = views[:, 2] != 1
+    has_hole = covered.any((1, 2))
+    found["hole"] = has_hole.astype(float)
+    holes = covered[has_hole]
+    found["height"], found["width"] = holes.any(2).sum(1).astype(float), holes.any(1).sum(1).astype(float)
+    found["top"], found["left"] = holes.any(2).argmax(1).astype(float), holes.any(1).argmax(1).astype(float)
+    return found
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"affine_probability": 1.0, "rotate_limit_degrees": 0.0, "scale_limit": 0.0, "shift_limit": 0.15},
+        {"affine_probability": 0.8, "rotate_limit_degrees": 40.0, "scale_limit": 0.3, "shift_limit": 0.1},
+        {"flip_probability": 0.2, "affine_probability": 0.0, "cutout_probability": 0.9, "cutout_size": (0.1, 0.6)},
+    ],
+)
+def test_both_augmenters_draw_from_the_same_distributions(settings: dict[str, Any]) -> None:
+    """Over 8,000 draws of each: moments within four standard errors, histograms within Kolmogorov and Smirnov's."""
+    theirs = features(AugmentConfig(**settings), 8000, 1)
+    ours = features(AugmentConfig(**settings, augmenter="batched"), 8000, 2)
+    for name, one in theirs.items():
+        other = ours[name]
+        if name in ("height", "width", "top", "left") and settings.get("cutout_probability") == 0.0:
+            continue
+        assert min(len(one), len(other)) > 1000, name
+        error = np.sqrt(one.var() / len(one) + other.var() / len(other))
+        assert abs(one.mean() - other.mean()) <= 4 * error + 1e-9, name
+        assert other.std() == pytest.approx(one.std(), rel=0.08, abs=1e-9), name
+        places = np.unique(np.concatenate([one, other]))
+        steps = [np.searchsorted(np.sort(each), places, side="right") / len(each) for each in (one, other)]
+        limit = 1.95 * np.sqrt(1 / len(one) + 1 / len(other))  # one in a thousand, and less for whole numbers
+        assert np.abs(steps[0] - steps[1]).max() <= limit, name
+
+
+def test_the_comparison_of_distributions_is_not_blind() -> None:
+    """A tenth less of rotation shows in where the corners come from."""
+    turned = features(AugmentConfig(0.0, 1.0, rotate_limit_degrees=40.0), 8000, 1)["column of 1,2"]
+    less = features(AugmentConfig(0.0, 1.0, rotate_limit_degrees=36.0, augmenter="batched"), 8000, 1)["column of 1,2"]
+    error = np.sqrt(turned.var() / len(turned) + less.var() / len(less))
+    assert abs(turned.mean() - less.mean()) > 4 * error
+
+
+def test_a_batch_is_augmented_like_single_images_where_nothing_is_left_to_chance() -> None:
+    images = torch.from_numpy(noise()).permute(0, 3, 1, 2).contiguous()
+    certain: tuple[dict[str, Any], ...] = ({}, {"flip_probability": 1.0})
+    for settings in certain:
+        config = AugmentConfig(**{**OFF, **settings})
+        batched = BatchAugmenter(config, MEAN).augment(images, 0)
+        assert torch.equal(batched, Augmenter(config, MEAN).augment(images, 0))
+        assert batched.dtype == torch.uint8
+        assert batched.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_batch_follows_from_its_seed_and_images_differ() -> None:
+    config = AugmentConfig(affine_probability=1.0, cutout_probability=1.0)
+    same = shapes10(1).images.repeat(64, 1, 1, 1)
+    first = BatchAugmenter(config, MEAN).augment(same, 5)
+    assert torch.equal(first, BatchAugmenter(config, MEAN).augment(same, 5))
+    assert not torch.equal(first, BatchAugmenter(config, MEAN).augment(same, 6))
+    assert len({view.numpy().tobytes() for view in first}) > 60
+
+
+def test_images_that_are_not_square_are_augmented_too() -> None:
+    config = AugmentConfig(affine_probability=1.0, rotate_limit_degrees=180.0, cutout_probability=1.0)
+    images = torch.randint(0, 256, (16, 3, 12, 40), dtype=torch.uint8)
+    views = BatchAugmenter(config, MEAN).augment(images, 0)
+    for image, view in zip(images, views, strict=True):
+        pixels = {tuple(pixel) for pixel in image.flatten(1).T.tolist()} | {tuple(FILL)}
+        assert {tuple(pixel) for pixel in view.flatten(1).T.tolist()} <= pixels

@@ -140,7 +140,7 @@ def environment(fabric: Fabric) -> dict[str, Any]:
         "command": ["thimble", *sys.argv[1:]] if ours else None,
         "versions": versions(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else "cpu",
@@ -157,7 +157,7 @@ def versions() -> dict[str, str]:
     return {**ours, **{name: version(name) for name in names}}
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name where Linux tells it, else what Python knows."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -1,0 +1,161 @@
+"""How much of the processor a training step uses: images/s, multiply-adds, and the share of the machine's own peak.
+
+    python benchmarks/step.py [--batch 128] [--steps 30] --output benchmarks/results/step
+
+Measures the reference network on random images, forward (evaluation mode, no gradients) and forward with backward and
+the optimizers' steps, in the memory layout and with the heap of ``thimble train``; counts the floating-point operations of
+its convolutions as they are executed (two for a multiply-add; the input's gradient is not computed, and not counted);
+and measures, in between, the fastest float32 matrix product that this machine does (*sgemm*): the better of MKL's and
+oneDNN's, over several sizes. bfloat16 is measured where the processor has instructions for it, against the same
+float32 peak. Writes OUTPUT.md and OUTPUT.json. Run it on an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from thimble.config import fast, reference
+from thimble.models import build_model
+from thimble.optim import WeightAverage, build_optimizers
+from thimble.runtime import has_bfloat16, keep_freed_memory, processor
+
+
+def sgemm_flops() -> float:
+    """The most floating-point operations per second of any float32 matrix product tried here."""
+    best = 0.0
+    for size in (1024, 2048, 4096):
+        left, right = torch.randn(size, size), torch.randn(size, size)
+        image = left.t().reshape(1, size, -1, 64).to(memory_format=torch.channels_last)  # the same product for oneDNN
+        kernel = right.view(size, size, 1, 1)
+        products: tuple[Callable[[], Any], ...] = (lambda: left @ right, lambda: F.conv2d(image, kernel))  # noqa: B023
+        for product in products:
+            best = max(best, 2 * size**3 / min(_seconds(product) for _ in range(6)))
+    return best
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def steps(batch: int, precision: str, optimizer: str) -> dict[str, Callable[[], None]]:
+    """A forward pass and a training step, each ready to be called."""
+    torch.manual_seed(0)
+    config = fast() if optimizer == "muon" else reference()
+    model = build_model("reference").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizers, average = build_optimizers(model, config), WeightAverage(model, config.ema_decay)
+    images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
+    labels = torch.arange(batch) % 10
+
+    def logits() -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            result: torch.Tensor = model(images)
+        return result.float()
+
+    def forward() -> None:
+        model.eval()
+        with torch.no_grad():
+            logits()
+
+    def train() -> None:
+        model.train()
+        loss = F.cross_entropy(logits(), labels)
+        model.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for each in optimizers:
+            each.step()
+        average.update(model, 1000)
+
+    return {"forward": forward, "training": train}
+
+
+def flops(work: Callable[[], None]) -> int:
+    """Floating-point operations of the convolutions that a call executes."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return sum(
+        int(count) for operation, count in counter.get_flop_counts()["Global"].items() if "conv" in str(operation)
+    )
+
+
+def main() -> int:
+    """Measure every variant in turn, in several rounds."""
+    parser = argparse.ArgumentParser(description="Images/s of a step, and the share of the machine's sgemm peak.")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=30, help="measured steps of each variant, over three rounds")
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    keep_freed_memory()
+    variants: dict[str, Callable[[], None]] = {}
+    for precision in ("float32", "bf16") if has_bfloat16("cpu") else ("float32",):
+        for optimizer in ("sgd", "muon"):
+            for phase, work in steps(options.batch, precision, optimizer).items():
+                if phase == "training" or optimizer == "sgd":
+                    variants[f"{phase}, {precision}" + (f", {optimizer}" if phase == "training" else "")] = work
+    counts = {name: flops(work) for name, work in variants.items()}
+    peaks, seconds = [sgemm_flops()], {name: list[float]() for name in variants}
+    for _ in range(3):
+        for name, work in variants.items():
+            for _ in range(3):
+                work()
+            seconds[name] += [_seconds(work) for _ in range(max(1, options.steps // 3))]
+        peaks.append(sgemm_flops())
+    peak = max(peaks)
+    result: dict[str, Any] = {
+        "batch": options.batch,
+        "processor": processor(),
+        "torch": str(torch.__version__),
+        "torch_threads": torch.get_num_threads(),
+        "sgemm_gflops": peak / 1e9,
+        "sgemm_gflops_each_round": [each / 1e9 for each in peaks],
+        "variants": {},
+    }
+    lines = [
+        "# A step of the reference network on the CPU",
+        "",
+        f"Batch {options.batch}, {torch.get_num_threads()} threads on {os.cpu_count()} cores ({processor()}), torch"
+        f" {torch.__version__}. The machine's sgemm peak in the same run: **{peak / 1e9:.0f} GFLOP/s** in float32"
+        f" ({min(peaks) / 1e9:.0f} to {peak / 1e9:.0f} over the rounds).",
+        "",
+        "| step | images/s, median | best | million multiply-adds an image | GFLOP/s | of the sgemm peak |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, times in seconds.items():
+        middle = statistics.median(times)
+        rate = counts[name] / middle
+        adds = counts[name] / options.batch / 2
+        result["variants"][name] = {
+            "images_per_second": options.batch / middle,
+            "best_images_per_second": options.batch / min(times),
+            "multiply_adds_per_image": adds,
+            "gflops": rate / 1e9,
+            "of_sgemm_peak": rate / peak,
+        }
+        lines.append(
+            f"| {name} | {options.batch / middle:.0f} | {options.batch / min(times):.0f} | {adds / 1e6:.1f}"
+            f" | {rate / 1e9:.0f} | {rate / peak:.0%} |"
+        )
+    text = "\n".join([*lines, "", f"Made by `python benchmarks/step.py {' '.join(sys.argv[1:])}`."]) + "\n"
+    print(text)
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.with_suffix(".md").write_text(text)
+        options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
