@@ -3,8 +3,8 @@
     python benchmarks/step.py [--batch 128] [--steps 30] --output benchmarks/results/step
 
 Measures the reference network on random images, forward (evaluation mode, no gradients) and forward with backward and
-the optimizers' steps, in the memory layout and with the heap of ``thimble train``; counts the floating-point operations of
-its convolutions as they are executed (two for a multiply-add; the input's gradient is not computed, and not counted);
+the optimizers' steps, in the memory layout and with the heap of ``thimble train``; counts the multiply-adds of its
+convolutions (forward, for the weights' gradients and for the inputs', but for the first layer's, which nobody needs);
 and measures, in between, the fastest float32 matrix product that this machine does (*sgemm*): the better of MKL's and
 oneDNN's, over several sizes. bfloat16 is measured where the processor has instructions for it, against the same
 float32 peak. Writes OUTPUT.md and OUTPUT.json. Run it on an idle machine.
@@ -24,12 +24,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from thimble.config import fast, reference
 from thimble.models import build_model
 from thimble.optim import WeightAverage, build_optimizers
 from thimble.runtime import has_bfloat16, keep_freed_memory, processor
+from thimble.summary import summarize
 
 
 def sgemm_flops() -> float:
@@ -82,13 +82,11 @@ def steps(batch: int, precision: str, optimizer: str) -> dict[str, Callable[[], 
     return {"forward": forward, "training": train}
 
 
-def flops(work: Callable[[], None]) -> int:
-    """Floating-point operations of the convolutions that a call executes."""
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return sum(
-        int(count) for operation, count in counter.get_flop_counts()["Global"].items() if "conv" in str(operation)
-    )
+def multiply_adds(phase: str) -> int:
+    """Multiply-adds for one image: a layer's own forward; for a training again for its weights and for its inputs."""
+    layers = [layer.num_multiply_adds for layer in summarize("reference").layers if layer.num_multiply_adds]
+    # The first layer's input is the image, whose gradient nobody needs.
+    return sum(layers) if phase == "forward" else 3 * sum(layers) - layers[0]
 
 
 def main() -> int:
@@ -105,7 +103,7 @@ def main() -> int:
             for phase, work in steps(options.batch, precision, optimizer).items():
                 if phase == "training" or optimizer == "sgd":
                     variants[f"{phase}, {precision}" + (f", {optimizer}" if phase == "training" else "")] = work
-    counts = {name: flops(work) for name, work in variants.items()}
+    counts = {name: 2 * options.batch * multiply_adds(name.partition(",")[0]) for name in variants}
     peaks, seconds = [sgemm_flops()], {name: list[float]() for name in variants}
     for _ in range(3):
         for name, work in variants.items():

@@ -153,7 +153,7 @@ def test_what_goes_in_is_not_modified() -> None:
     Augmenter(AugmentConfig(1.0, 1.0, cutout_probability=1.0), MEAN)(images, 0)
     assert np.array_equal(images, noise())
     for name in ("albumentations", "batched"):
-        config = AugmentConfig(1.0, 1.0, cutout_probability=1.0, augmenter=name)  # type: ignore[arg-type]
+        config = AugmentConfig(1.0, 1.0, cutout_probability=1.0, augmenter=name)
         build_augmenter(config, MEAN).augment(tensors, 0)
         assert torch.equal(tensors, shapes10(16).images)
 

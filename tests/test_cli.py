@@ -16,8 +16,10 @@ from PIL import Image
 
 from thimble import cli
 from thimble.checkpoint import save_weights
+from thimble.config import fast
 from thimble.data import shapes10
 from thimble.models import build_model
+from thimble.run_folder import to_dict
 
 LITTLE = ["--data", "shapes10", "--train-images", "64", "--validation", "20", "--batch-size", "16", "--device", "cpu"]
 
@@ -49,6 +51,21 @@ def test_train_prints_every_epoch_and_the_result(
     assert re.search(r"epoch +1/2 +train \d\.\d+ +[\d.]+% +validation \d\.\d+ +[\d.]+% +\d+ s, \d+ images/s\n", out)
     assert re.search(r"test accuracy [\d.]+% \(95% interval .*\) of 40 shapes10 images\n150,576 parameters", out)
     assert str(tmp_path / "x") in out.replace("\n", "")
+
+
+def test_a_recipe_sets_the_defaults_of_all_other_options(
+    little_data: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "--data shapes10 --epochs 1 --batch-size 16 --device cpu --name x"
+    for recipe in ("--recipe=fast", "--recipe fast"):
+        assert cli.main(["train", *recipe.split(), *options.split(), "--overwrite", "--runs", str(tmp_path)]) == 0
+        config = json.loads((tmp_path / "x" / "config.json").read_text())
+        asked = {**to_dict(fast()), "data": "shapes10", "epochs": 1, "batch_size": 16, "device": "cpu", "name": "x"}
+        same = set(asked) - {"runs", "overwrite", "precision"}
+        assert {name: config[name] for name in same} == {name: asked[name] for name in same}
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--recipe", "fast", "--help"])
+    assert re.search(r"--optimizer.*muon\)", capsys.readouterr().out, re.DOTALL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -107,6 +124,9 @@ def test_resume_takes_the_settings_of_the_run(
     [
         (["train", "--epochs", "0"], "--epochs 0: expected a whole number of at least 1"),
         (["train", "--resume", "nowhere"], "nowhere holds no config.json"),
+        (["train", "--recipe", "slow"], "--recipe slow: expected one of reference, fast"),
+        (["train", "--recipe", "fast", "--resume", "runs/x"], "a run keeps its recipe"),
+        (["train", "--recipe"], "--recipe"),
         (["train", "--model", "resnet50"], "--model resnet50: expected one of reference"),
         (["evaluate", "nothing"], "no model 'nothing': expected a weights file, a run folder or a shipped model"),
         (["summary", "nothing"], "no model 'nothing'"),

@@ -10,7 +10,7 @@ from torch import nn
 
 from thimble.config import TrainConfig
 from thimble.models import Classifier, build_model
-from thimble.optim import WeightAverage, build_optimizers, one_cycle, parameter_groups
+from thimble.optim import Muon, WeightAverage, build_optimizers, one_cycle, orthogonalize, parameter_groups
 
 
 def tiny() -> Classifier:
@@ -74,6 +74,83 @@ def test_the_optimizer_decays_what_it_should() -> None:
     convolution, *norm = (parameter.detach() / old for parameter, old in zip(model.parameters(), before, strict=True))
     assert convolution.item() == pytest.approx(0.95)
     assert norm[0].item() == 1.0
+
+
+def test_muon_takes_the_convolutions_between_input_and_head() -> None:
+    """Norms, biases, the depthwise kernel and the head stay with SGD; every parameter is in one optimizer."""
+    model = build_model("reference")
+    muon, sgd = build_optimizers(model, TrainConfig(optimizer="muon", muon_learning_rate=0.03, learning_rate=0.1))
+    assert isinstance(muon, Muon)
+    assert isinstance(sgd, torch.optim.SGD)
+    [group] = muon.param_groups
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    expected = [module.weight for module in convolutions[:-1] if module.groups == 1]
+    assert [id(weight) for weight in group["params"]] == [id(weight) for weight in expected]
+    assert len(expected) == 14
+    rest = [id(parameter) for group in sgd.param_groups for parameter in group["params"]]
+    assert sorted(rest + [id(weight) for weight in expected]) == sorted(id(each) for each in model.parameters())
+    assert (group["peak"], {each["peak"] for each in sgd.param_groups}) == (0.03, {0.1})
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 40), (2, 40, 5)])
+def test_orthogonalizing_brings_singular_values_near_one(shape: tuple[int, ...]) -> None:
+    """From 0.1 to 1 of the greatest, to within Jordan's coefficients' own error; singular vectors stay."""
+    torch.manual_seed(0)
+    least = min(shape[1:])
+    left = torch.linalg.qr(torch.randn(shape[0], shape[1], least)).Q
+    right = torch.linalg.qr(torch.randn(shape[0], shape[2], least)).Q
+    values = torch.linspace(0.1, 1, least).expand(shape[0], -1)
+    result = orthogonalize(left @ torch.diag_embed(values) @ right.mT, num_steps=5)
+    found = left.mT @ result @ right
+    assert torch.diagonal(found, dim1=1, dim2=2).min() > 0.65
+    assert torch.diagonal(found, dim1=1, dim2=2).max() < 1.25
+    assert (found - torch.diag_embed(torch.diagonal(found, dim1=1, dim2=2))).abs().max() < 1e-4
+    assert torch.equal(orthogonalize(torch.zeros(shape)), torch.zeros(shape))
+
+
+def test_a_step_of_muon_by_hand() -> None:
+    """The weights are brought to their norm, and go along the orthogonalised Nesterov momentum, at any scale of it."""
+    torch.manual_seed(0)
+    start, gradient = torch.randn(4, 2, 3, 3), torch.randn(4, 2, 3, 3)
+    results = []
+    for scale in (1.0, 1000.0):
+        weight = nn.Parameter(start.clone())
+        optimizer = Muon([weight], lr=0.1, momentum=0.5)
+        weight.grad = scale * gradient
+        optimizer.step()
+        direction = orthogonalize(gradient.view(1, 4, 18)).view_as(start)
+        torch.testing.assert_close(weight.detach(), start * (2.0 / start.norm()) - 0.1 * direction)
+        before = weight.detach().clone()
+        weight.grad = scale * gradient.flip(0)
+        optimizer.step()
+        momentum = 0.5 * gradient + gradient.flip(0)
+        direction = orthogonalize((gradient.flip(0) + 0.5 * momentum).view(1, 4, 18)).view_as(start)
+        torch.testing.assert_close(weight.detach(), before * (2.0 / before.norm()) - 0.1 * direction)
+        results.append(weight.detach())
+    torch.testing.assert_close(*results)
+
+
+def test_muon_moves_alike_shapes_as_it_would_one_by_one() -> None:
+    torch.manual_seed(0)
+    shapes = [(4, 2, 3, 3), (4, 2, 3, 3), (6, 4, 1, 1), (4, 2, 3, 3)]
+    together = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    alone = [nn.Parameter(weight.detach().clone()) for weight in together]
+    optimizers = [Muon(together, 0.1, 0.9), *(Muon([weight], 0.1, 0.9) for weight in alone)]
+    for _ in range(3):
+        for weight, other in zip(together, alone, strict=True):
+            weight.grad = torch.randn_like(weight)
+            other.grad = weight.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for weight, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(weight, other)
+
+
+def test_muon_leaves_what_has_no_gradient() -> None:
+    weight = nn.Parameter(torch.randn(4, 4))
+    before = weight.detach().clone()
+    Muon([weight], lr=0.1, momentum=0.9).step()
+    assert torch.equal(weight, before)
 
 
 def test_one_cycle_by_hand() -> None:

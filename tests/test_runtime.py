@@ -19,7 +19,7 @@ import torch
 
 from thimble import __version__
 from thimble.config import UserError
-from thimble.runtime import derive_seed, environment, keep_freed_memory, start_fabric, stop_on_signal
+from thimble.runtime import derive_seed, environment, has_bfloat16, keep_freed_memory, start_fabric, stop_on_signal
 
 # 100 MB at a time, as a training step allocates its activations, and the page faults of ten of them before and after.
 COUNT_FAULTS = """
@@ -214,3 +214,34 @@ def test_stop_on_signal_goes_on_ignoring_what_the_process_was_told_to_ignore() -
         assert not request
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({}, False),
+        ({"avx512_f": True, "avx512_bf16": False}, False),
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+    ],
+)
+def test_bfloat16_is_where_the_processor_has_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert has_bfloat16("cpu") is expected
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert has_bfloat16("auto") is expected
+
+
+def test_a_gpu_says_itself_whether_it_has_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
+    assert has_bfloat16("auto")
+    assert not has_bfloat16("cpu")
+
+
+def test_without_a_list_of_capabilities_there_is_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in older versions of PyTorch
+    assert not has_bfloat16("cpu")

@@ -8,6 +8,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import torch
 
 import thimble.training
 from thimble.checkpoint import load_model, load_state, load_weights, save_state
-from thimble.config import Interrupted, RunError, TrainConfig, UserError
+from thimble.config import AugmentConfig, Interrupted, RunError, TrainConfig, UserError
 from thimble.data import DataUnavailable, shapes10
 from thimble.progress import Observer, Progress, Row
 from thimble.training import train
@@ -37,6 +38,17 @@ class Interrupting(Observer):
         self.steps.append(progress.step)
         if progress.step == self.at:
             os.kill(os.getpid(), self.number)
+
+
+# All that sets the fast recipe apart from the reference recipe.
+FAST: dict[str, Any] = {
+    "optimizer": "muon",
+    "whiten": True,
+    "image_sizes": (16, 32),
+    "ema_decay": 0.0,
+    "precision": "bf16",
+    "augment": AugmentConfig(affine_probability=1.0, augmenter="batched"),
+}
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -99,10 +111,15 @@ def test_the_seed_decides_the_result_and_the_number_of_workers_does_not(little_r
 
 # The signal comes while a step is reported; the next one finishes, or the validation that is due.
 @pytest.mark.parametrize(("step", "last"), [(2, 3), (4, 5), (5, 5), (9, 10)])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "changes"),
+    [(signal.SIGINT, {}), (signal.SIGTERM, {}), (signal.SIGINT, FAST)],
+    ids=["int", "term", "fast"],
+)
 def test_an_interrupted_run_resumes_to_the_last_bit(
-    little_run: TrainConfig, step: int, last: int, number: signal.Signals
+    little_run: TrainConfig, step: int, last: int, number: signal.Signals, changes: dict[str, Any]
 ) -> None:
+    little_run = dataclasses.replace(little_run, **changes)
     whole = train(dataclasses.replace(little_run, name="whole"))
     handler = signal.getsignal(number)
     interrupting = Interrupting(step, number)
@@ -250,6 +267,77 @@ def test_without_validation_all_images_are_trained_on(little_run: TrainConfig) -
     assert load_weights(result.run / "model.safetensors")[1]["data"]["train_images"] == 120
 
 
+@pytest.mark.parametrize("name", FAST)
+def test_each_part_of_the_fast_recipe_changes_the_result_and_trains(little_run: TrainConfig, name: str) -> None:
+    plain = train(little_run, epochs=1)
+    changed = train(little_run, epochs=1, name="changed", **{name: FAST[name]})
+    assert not same_tensors(tensors(plain.run), tensors(changed.run))
+    assert math.isfinite(changed.history[0]["train_loss"])
+    assert changed.history[0]["images_per_second"] > 0
+
+
+def test_images_grow_over_the_epochs(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, ...]] = []
+    begin = vars(thimble.training)["begin"]
+
+    def watched(*arguments: Any) -> Any:
+        session = begin(*arguments)
+        session.model.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[2:])))
+        return session
+
+    monkeypatch.setattr(thimble.training, "begin", watched)
+    train(little_run, image_sizes=(16, 24, 32), epochs=3)
+    assert seen == [(16, 16)] * 5 + [(24, 24)] * 5 + [(32, 32)] * 5
+
+
+def test_the_precision_of_the_processor_is_found_and_kept(
+    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thimble.training, "has_bfloat16", lambda device: False)
+    run = train(little_run, epochs=1, precision="auto").run
+    assert json.loads((run / "config.json").read_text())["precision"] == "float32"
+    monkeypatch.setattr(thimble.training, "has_bfloat16", lambda device: True)
+    run = train(little_run, epochs=1, precision="auto", name="other").run
+    assert json.loads((run / "config.json").read_text())["precision"] == "bf16"
+
+
+def test_a_recipe_is_chosen_by_name_and_its_settings_changed(little_run: TrainConfig) -> None:
+    changes = {
+        name: getattr(little_run, name) for name in ("data", "validation", "batch_size", "device", "runs", "name")
+    }
+    run = train(recipe="fast", epochs=1, **changes).run
+    config = json.loads((run / "config.json").read_text())
+    assert (config["optimizer"], config["epochs"], config["batch_size"]) == ("muon", 1, 16)
+    with pytest.raises(UserError, match="--recipe slow: expected one of reference, fast"):
+        train(recipe="slow")
+    with pytest.raises(UserError, match="expected one of them"):
+        train(little_run, recipe="fast")
+
+
+def test_a_compiled_network_trains_alike(little_run: TrainConfig) -> None:
+    if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+        pytest.skip("no C++ compiler to compile with")
+    plain = train(little_run, epochs=1, dropout=0.0, learning_rate=1e-4)
+    compiled = train(little_run, epochs=1, dropout=0.0, learning_rate=1e-4, name="compiled", compile=True)
+    assert compiled.history[0]["train_loss"] == pytest.approx(plain.history[0]["train_loss"], rel=1e-3)
+    assert tensors(compiled.run).keys() == tensors(plain.run).keys()
+
+
+def test_a_network_that_cannot_be_compiled_is_one_line(
+    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo.exc import TorchDynamoException
+
+    def failing(session: Any, *_: Any) -> None:
+        raise TorchDynamoException("no working C++ compiler\nand a long trace")
+
+    monkeypatch.setattr(thimble.training, "_step", failing)
+    with pytest.raises(
+        RunError, match=r"^cannot compile the network \(no working C\+\+ compiler\): .* leave --compile out$"
+    ):
+        train(little_run, compile=True)
+
+
 def test_the_learning_rate_rises_and_falls_within_the_run(little_run: TrainConfig) -> None:
     rates = [row["learning_rate"] for row in train(little_run, warmup_fraction=0.5).history]
     assert rates[0] == pytest.approx(0.2)
@@ -322,6 +410,59 @@ def test_without_data_it_stops_unless_the_fallback_is_asked_for(
     assert "shapes10 INSTEAD" in listening.said
     assert result.test.data == "shapes10"
     assert json.loads((result.run / "config.json").read_text())["data"] == "shapes10"
+
+
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    """Within noise; and both end with the same weights, the same BatchNorm statistics and the same average."""
+    script = tmp_path / "script.py"
+    script.write_text(TWO_PROCESSES)
+    common = [str(script), str(tmp_path)]
+    parallel = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *common]
+    outputs = []
+    for command in ([sys.executable, *common], parallel):
+        finished = subprocess.run(
+            command,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+        outputs.append([json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")])
+    [single], pair = outputs
+    assert sorted(each["rank"] for each in pair) == [0, 1]
+    assert pair[0]["digest"] == pair[1]["digest"]
+    assert pair[0]["history"] == pair[1]["history"]
+    for one, two in zip(single["history"], pair[0]["history"], strict=True):
+        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=0.1)
+        assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=0.1)
+    # The statistics are of all images, each process's half counted alike: the inputs' mean needs no training to agree.
+    assert pair[0]["first_mean"] == pytest.approx(single["first_mean"], abs=0.1)
+    assert len(rows(tmp_path / "world2")) == 2
+    assert json.loads((tmp_path / "world2" / "environment.json").read_text())["num_processes"] == 2
+    assert load_state(tmp_path / "world2")[1]["step"] == single["steps"]
+
+
+TWO_PROCESSES = """
+import hashlib, json, os, sys
+from thimble.config import AugmentConfig
+from thimble.training import train
+
+world = os.environ.get("WORLD_SIZE", "1")
+result = train(
+    data="shapes10", train_images=256, validation=100, epochs=2, batch_size=32, device="cpu", learning_rate=0.02,
+    optimizer="muon", whiten=True, ema_decay=0.5, augment=AugmentConfig(augmenter="batched"),
+    runs=sys.argv[1], name="world" + world,
+)
+digest = hashlib.sha256()
+for tensor in result.model.state_dict().values():
+    digest.update(tensor.contiguous().numpy().tobytes())
+history = [{key: row[key] for key in ("train_loss", "train_accuracy", "validation_loss")} for row in result.history]
+mean = result.model.state_dict()["c1.1.running_mean"].tolist()
+print(json.dumps({"rank": int(os.environ.get("RANK", "0")), "digest": digest.hexdigest(), "history": history,
+                  "first_mean": mean, "steps": 16}), flush=True)
+"""
 
 
 def test_two_processes_under_torchrun_train_one_model(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from . import run_folder
-from .config import TrainConfig
+from .config import RunError, TrainConfig, UserError
 from .data import ImageDataset, normalize
 from .initialization import whiten_first_convolution
 from .models import Classifier, build_model
@@ -106,8 +109,7 @@ def begin(
         restore_progress(resume, progress, model, optimizers, average)
         if fabric.global_rank > 0:  # the state has the first process's generator, whose dropout masks are its own
             torch.manual_seed(derive_seed(config.seed, fabric.global_rank, progress.step))
-    compiled: nn.Module = torch.compile(model, dynamic=False) if config.compile else model  # type: ignore[assignment]
-    module, *wrapped = fabric.setup(compiled, *optimizers)
+    module, *wrapped = fabric.setup(_compiled(model) if config.compile else model, *optimizers)
     run = resume
     if run is None:
         run = fabric.broadcast(run_folder.begin(config) if fabric.is_global_zero else Path())
@@ -117,6 +119,31 @@ def begin(
     return Session(config, run, fabric, data, validation, model, module, wrapped, average, progress, curves, observer)
 
 
+def _compiled(model: nn.Module) -> nn.Module:
+    """The same weights under compiled arithmetic, of one kind for every size of the images."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the compiler's import warns of PyTorch's own parts
+        compiled: nn.Module = torch.compile(model, dynamic=False)  # type: ignore[assignment]
+    return compiled
+
+
+@contextlib.contextmanager
+def compiling(asked: bool) -> Iterator[None]:
+    """Where a network that was to be compiled cannot be, say so in one line: it is compiled at its first step."""
+    if not asked:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise RunError(
+            f"cannot compile the network ({reason}): expected a C++ compiler; leave --compile out"
+        ) from error
+
+
 def _initial_model(config: TrainConfig, data: ImageDataset) -> Classifier:
     """The untrained model, on the CPU, the same in all processes; with the constants of its data."""
     torch.manual_seed(derive_seed(config.seed))
@@ -124,5 +151,9 @@ def _initial_model(config: TrainConfig, data: ImageDataset) -> Classifier:
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     model.input_size = (3, data.images.shape[2], data.images.shape[3])
     if config.whiten:
-        whiten_first_convolution(model, normalize(data.images[:_WHITENING_IMAGES].cpu(), data.mean, data.std))
+        images = normalize(data.images[:_WHITENING_IMAGES].cpu(), data.mean, data.std)
+        try:
+            whiten_first_convolution(model, images)
+        except ValueError as error:
+            raise UserError(f"--whiten with --model {config.model}: {error}; leave --whiten out") from error
     return model

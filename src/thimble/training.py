@@ -28,7 +28,7 @@ from .evaluation import Evaluation, evaluate, infer
 from .models import Classifier, list_models
 from .progress import Observer, Row
 from .runtime import StopRequest, has_bfloat16, start_fabric, stop_on_signal
-from .session import Session, begin
+from .session import Session, begin, compiling
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -87,7 +87,8 @@ def train(
     config, data, validation = _load_data(config, fabric, observer)
     session = begin(config, resume, fabric, data, validation, observer)
     try:
-        with stop_on_signal() as stop:  # the loop alone: a download stops at once, and a test can be done again
+        # The loop alone: a download stops at once, and a test can be done again.
+        with stop_on_signal() as stop, compiling(config.compile):
             _train_epochs(session, stop)
     finally:
         if session.curves:
