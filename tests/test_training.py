@@ -12,18 +12,22 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import thimble.training
+from thimble.batches import EpochBatches
 from thimble.checkpoint import load_model, load_state, load_weights, save_state
 from thimble.config import AugmentConfig, Interrupted, RunError, TrainConfig, UserError
 from thimble.data import DataUnavailable, shapes10
 from thimble.progress import Observer, Progress, Row
+from thimble.session import Session
 from thimble.training import train
 
 
@@ -276,16 +280,78 @@ def test_each_part_of_the_fast_recipe_changes_the_result_and_trains(little_run: 
     assert changed.history[0]["images_per_second"] > 0
 
 
-def test_images_grow_over_the_epochs(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[int, ...]] = []
+def with_session(monkeypatch: pytest.MonkeyPatch, change: Callable[[Session], Any]) -> None:
+    """Have every training's session changed before its first step."""
     begin = vars(thimble.training)["begin"]
 
-    def watched(*arguments: Any) -> Any:
-        session = begin(*arguments)
-        session.model.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    def changed(*arguments: Any) -> Session:
+        session: Session = begin(*arguments)
+        change(session)
         return session
 
-    monkeypatch.setattr(thimble.training, "begin", watched)
+    monkeypatch.setattr(thimble.training, "begin", changed)
+
+
+class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the name of every operation inside it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        self.names.add(function.overloadpacket.__name__)
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("changes", [{}, FAST], ids=["reference recipe", "fast recipe"])
+def test_on_a_gpu_nothing_is_read_within_an_epoch(
+    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    """That path, on the CPU: the same result to the last bit, told of once an epoch, without reading a value back."""
+    every_step = train(little_run, name="other", **changes)
+    operations, step, batch = Operations(), vars(thimble.training)["_step"], EpochBatches.__getitem__
+
+    def watched_step(*arguments: Any) -> torch.Tensor:
+        with operations:
+            result: torch.Tensor = step(*arguments)
+        return result
+
+    def watched_batch(*arguments: Any) -> Any:
+        with operations:
+            return batch(*arguments)
+
+    monkeypatch.setattr(thimble.training, "_step", watched_step)
+    if changes:
+        monkeypatch.setattr(EpochBatches, "__getitem__", watched_batch)
+    with_session(monkeypatch, lambda session: setattr(session, "reads_every_step", False))
+    watching = Interrupting(-1)
+    result = train(little_run, observer=watching, **changes)
+    assert watching.steps == [5, 10]
+    assert same_tensors(tensors(result.run), tensors(every_step.run))
+    for row, other in zip(result.history, every_step.history, strict=True):
+        assert row["train_accuracy"] == other["train_accuracy"]
+        assert row["train_loss"] == pytest.approx(other["train_loss"])
+    assert {"convolution", "convolution_backward"} <= operations.names
+    # What gives Python a number, or makes a shape depend on one, must wait for it.
+    assert not operations.names & {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select"}
+
+
+def test_on_a_gpu_a_signal_stops_after_the_epoch(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(dataclasses.replace(little_run, name="whole", **FAST))
+    with_session(monkeypatch, lambda session: setattr(session, "reads_every_step", False))
+    with pytest.raises(Interrupted, match="after epoch 1"):
+        train(little_run, observer=Interrupting(5), **FAST)
+    assert same_tensors(tensors(train(resume=little_run.runs / "run").run), tensors(whole.run))
+
+
+def test_images_grow_over_the_epochs(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def watch(session: Session) -> None:
+        session.model.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[2:])))
+
+    with_session(monkeypatch, watch)
     train(little_run, image_sizes=(16, 24, 32), epochs=3)
     assert seen == [(16, 16)] * 5 + [(24, 24)] * 5 + [(32, 32)] * 5
 
@@ -447,6 +513,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 TWO_PROCESSES = """
 import hashlib, json, os, sys
 from thimble.config import AugmentConfig
+from thimble.session import Session
 from thimble.training import train
 
 world = os.environ.get("WORLD_SIZE", "1")

@@ -37,6 +37,8 @@ class Session:
         module: the model as fabric wrapped it, and compiled, if asked for; the same weights.
         optimizers: as fabric wrapped them.
         curves: of the first process only.
+        reads_every_step: whether loss and signals are looked at after each step, as costs nothing on a CPU. To read a
+            figure from a GPU is to wait for it, while it should be told its next steps: there once an epoch.
     """
 
     config: TrainConfig
@@ -51,6 +53,7 @@ class Session:
     progress: Progress
     curves: run_folder.Curves | None
     observer: Observer
+    reads_every_step: bool
 
     def set_learning_rate(self, step: int) -> float:
         """Set every group's learning rate for a step, counted from 0, and return SGD's."""
@@ -116,7 +119,21 @@ def begin(
     if fabric.is_global_zero:
         run_folder.write_json(run / "environment.json", environment(fabric))
     curves = run_folder.Curves(run, progress.epoch + 1) if fabric.is_global_zero else None
-    return Session(config, run, fabric, data, validation, model, module, wrapped, average, progress, curves, observer)
+    return Session(
+        config=config,
+        run=run,
+        fabric=fabric,
+        data=data,
+        validation=validation,
+        model=model,
+        module=module,
+        optimizers=wrapped,
+        average=average,
+        progress=progress,
+        curves=curves,
+        observer=observer,
+        reads_every_step=fabric.device.type == "cpu",
+    )
 
 
 def _compiled(model: nn.Module) -> nn.Module:

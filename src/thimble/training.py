@@ -120,8 +120,8 @@ def _train_epochs(session: Session, stop: StopRequest) -> None:
             learning_rate = session.set_learning_rate(progress.step)
             totals[:2] += _step(session, images, labels)
             progress.advance(config.batch_size)
-            if on_gpu and progress.batch < len(batches):
-                continue  # to read a figure would be to wait for the GPU, which has its next steps to be told
+            if not session.reads_every_step and progress.batch < len(batches):
+                continue
             totals[2] = float(bool(stop))
             loss_sum, correct, stopping = session.summed(totals)
             if not math.isfinite(loss_sum):
