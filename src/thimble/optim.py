@@ -137,7 +137,8 @@ def orthogonalize(matrices: Tensor, num_steps: int = 3) -> Tensor:
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)  # so that no singular value is above one
     for _ in range(num_steps):
         gram = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        polynomial = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, polynomial, x, beta=3.4445)
     return x.mT if tall else x
 
 
@@ -168,16 +169,21 @@ class WeightAverage:
             first steps it is smaller, (1 + step) / (10 + step), so that the initial weights are soon forgotten.
 
     Attributes:
-        model: the averaged model, in eval mode; a module of its own.
+        model: the averaged model, in eval mode; a module of its own. Without decay it shares the model's tensors.
     """
 
     def __init__(self, model: Classifier, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = copy.deepcopy(model).eval()
         self.decay = decay
+        if decay == 0:
+            self.model.load_state_dict(model.state_dict(), assign=True)
+        self.model.requires_grad_(False)
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move the average towards the model after a step, counted from 0."""
+        if self.decay == 0:
+            return
         decay = min(self.decay, (1 + step) / (10 + step))
         averages = list(self.model.state_dict().values())
         currents = list(model.state_dict().values())

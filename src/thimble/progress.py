@@ -105,7 +105,8 @@ def save_progress(
         RunError: it could not be written; the state before it is untouched.
     """
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"average/{name}": tensor for name, tensor in average.model.state_dict().items()}
+    # Copied, as an average without decay shares the model's tensors, which no safetensors file can say.
+    tensors |= {f"average/{name}": tensor.clone() for name, tensor in average.model.state_dict().items()}
     for number, optimizer in enumerate(optimizers):
         for index, values in optimizer.state_dict()["state"].items():
             prefix = f"optimizer{number}/{index}/"
