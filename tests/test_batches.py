@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from thimble.augment import build_augmenter
-from thimble.batches import EpochBatches, image_size, resize
+from thimble.batches import EpochBatches, Hardness, image_size, num_kept, resize
 from thimble.config import AugmentConfig
 from thimble.data import ImageDataset, shapes10
 
@@ -21,8 +23,8 @@ def numbered(count: int) -> ImageDataset:
     return ImageDataset("shapes10", images, indices, tuple(str(i) for i in range(count)), MEAN, MEAN)
 
 
-def batches(dataset: ImageDataset, config: AugmentConfig | None = None, **options: int) -> EpochBatches:
-    settings = {"batch_size": 8, "seed": 0, "epoch": 0, **options}
+def batches(dataset: ImageDataset, config: AugmentConfig | None = None, **options: Any) -> EpochBatches:
+    settings: dict[str, Any] = {"batch_size": 8, "seed": 0, "epoch": 0, **options}
     return EpochBatches(dataset, build_augmenter(config or AugmentConfig(), MEAN), **settings)
 
 
@@ -106,6 +108,50 @@ def test_a_loader_leaves_the_global_generators_alone(workers: int) -> None:
     assert len(list(batches(shapes10(16)).loader(0, workers=workers, pin_memory=False))) == 2
     assert torch.equal(torch.get_rng_state(), before)
     assert np.random.get_state()[1].tolist() == numpy_before  # type: ignore[index]
+
+
+def test_batches_are_of_the_pool() -> None:
+    still, dataset, pool = AugmentConfig(0.0, 0.0, cutout_probability=0.0), numbered(30), torch.arange(3, 30, 3)
+    some = batches(dataset, still, batch_size=4, pool=pool)
+    assert len(some) == 2
+    labels = torch.cat([some[0][1], some[1][1]])
+    assert len(set(labels.tolist())) == 8
+    assert set(labels.tolist()) < set(pool.tolist())
+    assert torch.equal(torch.cat([some.indices(0), some.indices(1)]), labels)
+    assert not torch.equal(labels, labels.sort().values)
+
+
+def test_the_hardest_are_those_of_the_greatest_loss_when_last_seen() -> None:
+    hardness = Hardness(6, torch.device("cpu"))
+    assert hardness.hardest(6).tolist() == list(range(6))
+    hardness.record(torch.tensor([4, 1, 0]), torch.tensor([0.5, 3.0, 1.0]))
+    hardness.record(torch.tensor([3, 5]), torch.tensor([2.0, 0.1]))
+    before = hardness.last.clone()
+    assert torch.equal(hardness.last, before)  # an epoch works with what was known when it began
+    hardness.end_epoch()
+    assert hardness.hardest(4).tolist() == [0, 1, 2, 3]  # 2 was never seen
+    hardness.record(torch.tensor([2, 1]), torch.tensor([0.0, 0.2]))
+    hardness.end_epoch()
+    assert hardness.last.tolist() == pytest.approx([1.0, 0.2, 0.0, 2.0, 0.5, 0.1])
+    assert hardness.hardest(3).tolist() == [0, 3, 4]
+
+
+def test_processes_tell_each_other_what_they_saw() -> None:
+    one, two = Hardness(4, torch.device("cpu")), Hardness(4, torch.device("cpu"))
+    one.record(torch.tensor([0]), torch.tensor([1.0]))
+    two.record(torch.tensor([2]), torch.tensor([3.0]))
+    of_both = [torch.tensor([1.0, 0.0, 1.0, 0.0]), torch.tensor([1.0, 0.0, 3.0, 0.0])]
+    for _ in range(2):  # to tell it again, as after an interruption, changes nothing
+        sums = iter(of_both)
+        one.merge(lambda tensor: next(sums))  # noqa: B023
+        assert one.fresh.tolist() == [1.0, -1.0, 3.0, -1.0]
+
+
+def test_the_second_half_of_the_epochs_skips() -> None:
+    assert [num_kept(epoch, 4, 10, 0.25) for epoch in range(4)] == [10, 10, 8, 8]
+    assert [num_kept(epoch, 3, 10, 0.5) for epoch in range(3)] == [10, 10, 5]
+    assert num_kept(0, 1, 10, 0.5) == 10
+    assert num_kept(3, 4, 10, 0.0) == 10
 
 
 def test_image_sizes_are_spread_over_the_epochs() -> None:

@@ -49,6 +49,7 @@ FAST: dict[str, Any] = {
     "optimizer": "muon",
     "whiten": True,
     "image_sizes": (16, 32),
+    "skip_easy": 0.2,
     "ema_decay": 0.0,
     "precision": "bf16",
     "augment": AugmentConfig(affine_probability=1.0, augmenter="batched"),
@@ -113,12 +114,22 @@ def test_the_seed_decides_the_result_and_the_number_of_workers_does_not(little_r
     assert not same_tensors(first, other)
 
 
-# The signal comes while a step is reported; the next one finishes, or the validation that is due.
-@pytest.mark.parametrize(("step", "last"), [(2, 3), (4, 5), (5, 5), (9, 10)])
+# The signal comes while a step is reported; the next one finishes, or the validation that is due. The fast recipe's
+# second epoch has a step less.
 @pytest.mark.parametrize(
-    ("number", "changes"),
-    [(signal.SIGINT, {}), (signal.SIGTERM, {}), (signal.SIGINT, FAST)],
-    ids=["int", "term", "fast"],
+    ("step", "last", "number", "changes"),
+    [
+        (2, 3, signal.SIGINT, {}),
+        (4, 5, signal.SIGINT, {}),
+        (5, 5, signal.SIGINT, {}),
+        (9, 10, signal.SIGINT, {}),
+        (2, 3, signal.SIGTERM, {}),
+        (9, 10, signal.SIGTERM, {}),
+        (2, 3, signal.SIGINT, FAST),
+        (5, 5, signal.SIGINT, FAST),
+        (6, 7, signal.SIGINT, FAST),
+        (8, 9, signal.SIGINT, FAST),
+    ],
 )
 def test_an_interrupted_run_resumes_to_the_last_bit(
     little_run: TrainConfig, step: int, last: int, number: signal.Signals, changes: dict[str, Any]
@@ -273,8 +284,8 @@ def test_without_validation_all_images_are_trained_on(little_run: TrainConfig) -
 
 @pytest.mark.parametrize("name", FAST)
 def test_each_part_of_the_fast_recipe_changes_the_result_and_trains(little_run: TrainConfig, name: str) -> None:
-    plain = train(little_run, epochs=1)
-    changed = train(little_run, epochs=1, name="changed", **{name: FAST[name]})
+    plain = train(little_run)
+    changed = train(little_run, name="changed", **{name: FAST[name]})
     assert not same_tensors(tensors(plain.run), tensors(changed.run))
     assert math.isfinite(changed.history[0]["train_loss"])
     assert changed.history[0]["images_per_second"] > 0
@@ -327,7 +338,7 @@ def test_on_a_gpu_nothing_is_read_within_an_epoch(
     with_session(monkeypatch, lambda session: setattr(session, "reads_every_step", False))
     watching = Interrupting(-1)
     result = train(little_run, observer=watching, **changes)
-    assert watching.steps == [5, 10]
+    assert watching.steps == ([5, 9] if changes else [5, 10])
     assert same_tensors(tensors(result.run), tensors(every_step.run))
     for row, other in zip(result.history, every_step.history, strict=True):
         assert row["train_accuracy"] == other["train_accuracy"]
@@ -343,6 +354,30 @@ def test_on_a_gpu_a_signal_stops_after_the_epoch(little_run: TrainConfig, monkey
     with pytest.raises(Interrupted, match="after epoch 1"):
         train(little_run, observer=Interrupting(5), **FAST)
     assert same_tensors(tensors(train(resume=little_run.runs / "run").run), tensors(whole.run))
+
+
+def test_the_second_half_leaves_out_what_was_easy(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions: list[Session] = []
+    with_session(monkeypatch, sessions.append)
+    used: list[list[int]] = []
+    init = EpochBatches.__init__
+
+    def watched(self: EpochBatches, *arguments: Any, **options: Any) -> None:
+        init(self, *arguments, **options)
+        used.append(self.order.tolist())
+        if options["epoch"] == 2:
+            losses.extend(sessions[0].hardness.last.tolist())
+
+    losses: list[float] = []
+    monkeypatch.setattr(EpochBatches, "__init__", watched)
+    train(little_run, skip_easy=0.5, epochs=4)
+    assert [len(order) for order in used] == [80, 80, 40, 40]
+    assert [len(set(order)) for order in used] == [80, 80, 40, 40]
+    assert all(math.isfinite(loss) for loss in losses)
+    left_out = set(range(80)) - set(used[2])
+    assert max(losses[index] for index in left_out) <= min(losses[index] for index in used[2])
+    assert [row["epoch"] for row in rows(little_run.runs / "run")] == ["1", "2", "3", "4"]
+    assert load_state(little_run.runs / "run")[1]["step"] == 5 + 5 + 2 + 2
 
 
 def test_images_grow_over_the_epochs(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,7 +461,7 @@ def test_clipping_changes_the_steps(little_run: TrainConfig) -> None:
     ("changes", "message"),
     [
         ({"model": "resnet50"}, "--model resnet50: expected one of reference"),
-        ({"batch_size": 1000}, "--batch-size 1000: expected at most the 80 training images"),
+        ({"batch_size": 1000}, "--batch-size 1000: expected at most the 80 images of an epoch"),
         ({"validation": 120}, "--validation 120: expected 0 to 119"),
         ({"train_images": 81}, "--train-images 81: expected at most 80"),
     ],
@@ -519,7 +554,7 @@ from thimble.training import train
 world = os.environ.get("WORLD_SIZE", "1")
 result = train(
     data="shapes10", train_images=256, validation=100, epochs=2, batch_size=32, device="cpu", learning_rate=0.02,
-    optimizer="muon", whiten=True, ema_decay=0.5, augment=AugmentConfig(augmenter="batched"),
+    optimizer="muon", whiten=True, ema_decay=0.5, skip_easy=0.25, augment=AugmentConfig(augmenter="batched"),
     runs=sys.argv[1], name="world" + world,
 )
 digest = hashlib.sha256()
@@ -528,7 +563,7 @@ for tensor in result.model.state_dict().values():
 history = [{key: row[key] for key in ("train_loss", "train_accuracy", "validation_loss")} for row in result.history]
 mean = result.model.state_dict()["c1.1.running_mean"].tolist()
 print(json.dumps({"rank": int(os.environ.get("RANK", "0")), "digest": digest.hexdigest(), "history": history,
-                  "first_mean": mean, "steps": 16}), flush=True)
+                  "first_mean": mean, "steps": 14}), flush=True)
 """
 
 

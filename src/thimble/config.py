@@ -97,6 +97,10 @@ class TrainConfig:
     """Sides in pixels to which training images are scaled, one after another, each for an equal part of the epochs.
     Small ones first save arithmetic; the last should be the data's own. Default: the data's own throughout."""
 
+    skip_easy: float = 0.0
+    """Share of the training images, from 0 to less than 1, that each epoch of the second half leaves out: those whose
+    loss was lowest when they were last seen."""
+
     optimizer: Literal["sgd", "muon"] = "sgd"
     """What moves the weights: Nesterov SGD; or Muon for the convolutions between input and head, SGD for the rest."""
 
@@ -175,7 +179,7 @@ class TrainConfig:
             value = getattr(self, name)
             holds = value is None or (isinstance(value, int) and value >= least)
             _require(self, name, holds, f"a whole number of at least {least}")
-        for name in ("momentum", "muon_momentum", "label_smoothing", "dropout", "ema_decay"):
+        for name in ("momentum", "muon_momentum", "label_smoothing", "dropout", "ema_decay", "skip_easy"):
             _require(self, name, 0.0 <= getattr(self, name) < 1.0, "a number from 0 to less than 1")
         _require(self, "warmup_fraction", 0.0 <= self.warmup_fraction <= 1.0, "a fraction from 0 to 1")
         for name in ("learning_rate", "muon_learning_rate"):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .batches import Hardness
 from .checkpoint import load_state, save_state
 from .config import TrainConfig, UserError
 from .models import Classifier
@@ -24,7 +25,7 @@ class Progress:
     """All that changes from step to step, but for tensors.
 
     Attributes:
-        num_batches: steps in an epoch.
+        num_batches: steps in the epoch under way.
         num_steps: steps in the run.
         num_processes: those that share every batch; the augmentation of an image depends on which of them has it.
         epoch: epochs completed.
@@ -98,6 +99,7 @@ def save_progress(
     model: Classifier,
     optimizers: Sequence[torch.optim.Optimizer],
     average: WeightAverage,
+    hardness: Hardness,
 ) -> None:
     """Write everything that the rest of the run follows from, random generators included.
 
@@ -111,6 +113,7 @@ def save_progress(
         for index, values in optimizer.state_dict()["state"].items():
             prefix = f"optimizer{number}/{index}/"
             tensors |= {prefix + key: value for key, value in values.items() if value is not None}
+    tensors |= {"hardness/last": hardness.last, "hardness/fresh": hardness.fresh}
     tensors["random/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()
@@ -123,6 +126,7 @@ def restore_progress(
     model: Classifier,
     optimizers: Sequence[torch.optim.Optimizer],
     average: WeightAverage,
+    hardness: Hardness,
 ) -> None:
     """Put everything back as ``save_progress`` found it. The learning rate needs no state: it follows from the step.
 
@@ -131,10 +135,10 @@ def restore_progress(
     """
     tensors, saved = load_state(run)
     try:
-        if (saved["num_batches"], saved["num_steps"]) != (progress.num_batches, progress.num_steps):
+        if saved["num_steps"] != progress.num_steps:
             raise UserError(
-                f"{run} has {saved['num_steps']} steps of {saved['num_batches']} an epoch, expected"
-                f" {progress.num_steps} of {progress.num_batches}: is it the data that the run began with?"
+                f"{run} has {saved['num_steps']} steps, expected {progress.num_steps}: is it the data that the run"
+                " began with?"
             )
         if saved["num_processes"] != progress.num_processes:
             raise UserError(
@@ -147,6 +151,8 @@ def restore_progress(
         average.model.load_state_dict(_under("average/", tensors))
         for number, optimizer in enumerate(optimizers):
             _restore_optimizer(optimizer, _under(f"optimizer{number}/", tensors))
+        hardness.last.copy_(tensors["hardness/last"])
+        hardness.fresh.copy_(tensors["hardness/fresh"])
         torch.set_rng_state(tensors["random/cpu"])
         if "random/cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random/cuda"])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from . import run_folder
+from .batches import Hardness, num_kept
 from .config import RunError, TrainConfig, UserError
 from .data import ImageDataset, normalize
 from .initialization import whiten_first_convolution
@@ -50,6 +51,7 @@ class Session:
     module: nn.Module
     optimizers: list[torch.optim.Optimizer]
     average: WeightAverage
+    hardness: Hardness
     progress: Progress
     curves: run_folder.Curves | None
     observer: Observer
@@ -70,11 +72,12 @@ class Session:
         return result
 
     def agree(self) -> None:
-        """Give all processes the mean of their BatchNorm statistics, for the model and for its average.
+        """Give all processes the mean of their BatchNorm statistics, for the model and its average, and all losses.
 
         Each normalises, and so measures, its own part of every batch; the weights agree by themselves.
         """
         if self.fabric.world_size > 1:
+            self.hardness.merge(lambda tensor: self.fabric.all_reduce(tensor, reduce_op="sum"))  # type: ignore[arg-type, return-value]
             for model in (self.model, self.average.model):
                 for buffer in model.buffers():
                     if buffer.is_floating_point():
@@ -83,7 +86,7 @@ class Session:
     def save(self) -> None:
         """Write the state and the logs of the epochs so far. One process does it, and the others wait."""
         if self.fabric.is_global_zero:
-            save_progress(self.run, self.progress, self.model, self.optimizers, self.average)
+            save_progress(self.run, self.progress, self.model, self.optimizers, self.average, self.hardness)
             run_folder.write_logs(self.run, self.config, self.progress.history)
         self.fabric.barrier()
 
@@ -105,11 +108,13 @@ def begin(
     model = _initial_model(config, data).to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = build_optimizers(model, config)
     average = WeightAverage(model, config.ema_decay)
-    num_batches = len(data) // config.batch_size
-    progress = Progress(num_batches, num_batches * config.epochs, fabric.world_size)
+    hardness = Hardness(len(data), data.images.device)
+    kept = [num_kept(epoch, config.epochs, len(data), config.skip_easy) for epoch in range(config.epochs)]
+    num_batches = [count // config.batch_size for count in kept]
+    progress = Progress(num_batches[0], sum(num_batches), fabric.world_size)
     torch.manual_seed(derive_seed(config.seed, fabric.global_rank))
     if resume is not None:
-        restore_progress(resume, progress, model, optimizers, average)
+        restore_progress(resume, progress, model, optimizers, average, hardness)
         if fabric.global_rank > 0:  # the state has the first process's generator, whose dropout masks are its own
             torch.manual_seed(derive_seed(config.seed, fabric.global_rank, progress.step))
     module, *wrapped = fabric.setup(_compiled(model) if config.compile else model, *optimizers)
@@ -129,6 +134,7 @@ def begin(
         module=module,
         optimizers=wrapped,
         average=average,
+        hardness=hardness,
         progress=progress,
         curves=curves,
         observer=observer,

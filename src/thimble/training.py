@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from . import run_folder
 from .augment import build_augmenter
-from .batches import EpochBatches, image_size, resize
+from .batches import EpochBatches, image_size, num_kept, resize
 from .checkpoint import WEIGHTS_FILE, save_weights
 from .config import DEFAULT_RECIPE, Interrupted, RunError, TrainConfig, UserError, find_recipe
 from .data import DataUnavailable, ImageDataset, load_dataset, normalize, split
@@ -104,6 +104,7 @@ def _train_epochs(session: Session, stop: StopRequest) -> None:
     on_gpu = fabric.device.type == "cuda"
     observer.start(session.run, config, progress)
     while progress.epoch < config.epochs:
+        count = num_kept(progress.epoch, config.epochs, len(session.data), config.skip_easy)
         batches = EpochBatches(
             session.data,
             augmenter,
@@ -112,13 +113,15 @@ def _train_epochs(session: Session, stop: StopRequest) -> None:
             epoch=progress.epoch,
             rank=fabric.global_rank,
             world_size=fabric.world_size,
+            pool=session.hardness.hardest(count) if count < len(session.data) else None,
         )
+        progress.num_batches = len(batches)
         session.module.train()
         totals = torch.zeros(3, device=fabric.device)  # of loss, correct answers and requests to stop
         started = time.perf_counter()
         for images, labels in batches.loader(progress.batch, workers, pin_memory=on_gpu and workers > 0):
             learning_rate = session.set_learning_rate(progress.step)
-            totals[:2] += _step(session, images, labels)
+            totals[:2] += _step(session, images, labels, batches.indices(progress.batch))
             progress.advance(config.batch_size)
             if not session.reads_every_step and progress.batch < len(batches):
                 continue
@@ -138,6 +141,7 @@ def _train_epochs(session: Session, stop: StopRequest) -> None:
                 session.save()
                 raise Interrupted(f"interrupted after step {progress.step}: thimble train --resume {session.run}")
         session.agree()
+        session.hardness.end_epoch()
         # By the step, not by the loop's variable: a run that resumes after an epoch's last step has no loop to enter.
         row = progress.end_epoch(_validate(session), session.set_learning_rate(progress.step - 1))
         session.save()
@@ -148,7 +152,7 @@ def _train_epochs(session: Session, stop: StopRequest) -> None:
             raise Interrupted(f"interrupted after epoch {progress.epoch}: thimble train --resume {session.run}")
 
 
-def _step(session: Session, images: Tensor, labels: Tensor) -> Tensor:
+def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
     """One step of the optimizers: returns the loss times the images, and the correct answers, of this process."""
     config, data, device = session.config, session.data, session.fabric.device
     size = image_size(session.progress.epoch, config.epochs, config.image_sizes)
@@ -156,6 +160,8 @@ def _step(session: Session, images: Tensor, labels: Tensor) -> Tensor:
     targets = labels.to(device, non_blocking=True)
     logits = session.module(inputs)
     loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+    if config.skip_easy > 0:
+        session.hardness.record(indices, F.cross_entropy(logits.detach().float(), targets, reduction="none"))
     session.model.zero_grad()
     session.fabric.backward(loss)
     if config.clip_norm is not None:
@@ -186,8 +192,9 @@ def _load_data(
         if config.train_images > len(data):
             raise UserError(f"--train-images {config.train_images}: expected at most {len(data)}")
         data = data.subset(torch.arange(config.train_images))
-    if len(data) < config.batch_size:
-        raise UserError(f"--batch-size {config.batch_size}: expected at most the {len(data)} training images")
+    fewest = num_kept(config.epochs, config.epochs, len(data), config.skip_easy)
+    if fewest < config.batch_size:
+        raise UserError(f"--batch-size {config.batch_size}: expected at most the {fewest} images of an epoch")
     if config.batch_size % fabric.world_size or config.batch_size < 2 * fabric.world_size:
         raise UserError(f"--batch-size {config.batch_size}: expected a multiple of the {fabric.world_size} processes")
     return config, data, validation
