@@ -147,9 +147,9 @@ def test_processes_tell_each_other_what_they_saw() -> None:
         assert one.fresh.tolist() == [1.0, -1.0, 3.0, -1.0]
 
 
-def test_the_second_half_of_the_epochs_skips() -> None:
-    assert [num_kept(epoch, 4, 10, 0.25) for epoch in range(4)] == [10, 10, 8, 8]
-    assert [num_kept(epoch, 3, 10, 0.5) for epoch in range(3)] == [10, 10, 5]
+def test_the_first_quarter_of_the_epochs_skips_nothing() -> None:
+    assert [num_kept(epoch, 4, 10, 0.25) for epoch in range(4)] == [10, 8, 8, 8]
+    assert [num_kept(epoch, 9, 10, 0.5) for epoch in range(9)] == [10, 10, 10, 5, 5, 5, 5, 5, 5]
     assert num_kept(0, 1, 10, 0.5) == 10
     assert num_kept(3, 4, 10, 0.0) == 10
 
@@ -158,8 +158,10 @@ def test_image_sizes_are_spread_over_the_epochs() -> None:
     assert [image_size(epoch, 5, ()) for epoch in range(5)] == [None] * 5
     assert [image_size(epoch, 4, (16, 32)) for epoch in range(4)] == [16, 16, 32, 32]
     assert [image_size(epoch, 3, (16, 24, 32)) for epoch in range(3)] == [16, 24, 32]
-    assert [image_size(epoch, 5, (16, 32)) for epoch in range(5)] == [16, 16, 16, 32, 32]
-    assert image_size(1, 2, (8, 16, 24, 32)) == 24  # more sizes than epochs: some are left out
+    assert [image_size(epoch, 5, (16, 32)) for epoch in range(5)] == [16, 16, 32, 32, 32]
+    # More sizes than epochs: some are left out, never the last, which is the data's own.
+    assert [image_size(epoch, 2, (8, 16, 24, 32)) for epoch in range(2)] == [16, 32]
+    assert image_size(0, 1, (8, 16, 24, 32)) == 32
 
 
 def test_resizing_smooths_and_keeps_the_mean() -> None:

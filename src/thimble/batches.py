@@ -6,6 +6,7 @@ number of workers, and a run that resumes in mid-epoch sees the very images it w
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Sequence
 
@@ -124,8 +125,8 @@ class Hardness:
 
 
 def num_kept(epoch: int, num_epochs: int, num_images: int, skip_easy: float) -> int:
-    """How many of its images an epoch trains on: all in the first half of the epochs, and then the hardest."""
-    return num_images if epoch < num_epochs / 2 else num_images - int(skip_easy * num_images)
+    """How many of its images an epoch trains on: all in the first quarter of the epochs, and then the hardest."""
+    return num_images if epoch < num_epochs / 4 else num_images - int(skip_easy * num_images)
 
 
 def image_size(epoch: int, num_epochs: int, sizes: Sequence[int]) -> int | None:
@@ -133,10 +134,10 @@ def image_size(epoch: int, num_epochs: int, sizes: Sequence[int]) -> int | None:
 
     Args:
         epoch: from 0 to num_epochs - 1.
-        num_epochs: of the whole run, over which the sizes are spread evenly.
+        num_epochs: of the whole run, over which the sizes are spread evenly; the last epoch has the last of them.
         sizes: in their order; none for the data's own throughout.
     """
-    return sizes[epoch * len(sizes) // num_epochs] if sizes else None
+    return sizes[math.ceil((epoch + 1) * len(sizes) / num_epochs) - 1] if sizes else None
 
 
 def resize(images: Tensor, size: int | None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import platform
 import signal
@@ -61,6 +62,7 @@ def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: str) -> Fabri
 
     if device == "gpu" and not torch.cuda.is_available():
         raise UserError("--device gpu: PyTorch found no GPU here; expected one, or --device cpu")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces bf16; environment.json says it too
     use_gpu = device != "cpu" and torch.cuda.is_available()
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
