@@ -7,12 +7,14 @@ the optimizers' steps, in the memory layout and with the heap of ``thimble train
 convolutions (forward, for the weights' gradients and for the inputs', but for the first layer's, which nobody needs);
 and measures, in between, the fastest float32 matrix product that this machine does (*sgemm*): the better of MKL's and
 oneDNN's, over several sizes. bfloat16 is measured where the processor has instructions for it, against the same
-float32 peak. Writes OUTPUT.md and OUTPUT.json. Run it on an idle machine.
+float32 peak. Last, what the two augmenters do in a second on one thread. Writes OUTPUT.md and OUTPUT.json. Run it on
+an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -25,6 +27,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from thimble.augment import build_augmenter
 from thimble.config import fast, reference
 from thimble.models import build_model
 from thimble.optim import WeightAverage, build_optimizers
@@ -89,6 +92,26 @@ def multiply_adds(phase: str) -> int:
     return sum(layers) if phase == "forward" else 3 * sum(layers) - layers[0]
 
 
+def augmented_per_second() -> dict[str, float]:
+    """Images that each augmenter does in a second, one thread, with the settings of a recipe."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    settings = {
+        "reference recipe, Albumentations": reference().augment,
+        "reference recipe's settings, batched": dataclasses.replace(reference().augment, augmenter="batched"),
+        "fast recipe's settings, Albumentations": dataclasses.replace(fast().augment, augmenter="albumentations"),
+        "fast recipe, batched": fast().augment,
+    }
+    images, speeds = torch.randint(0, 256, (128, 3, 32, 32), dtype=torch.uint8), {}
+    for name, config in settings.items():
+        augmenter = build_augmenter(config, (0.5, 0.5, 0.5))
+        augmenter.augment(images, 0)
+        seconds = [_seconds(lambda: augmenter.augment(images, 1)) for _ in range(30)]  # noqa: B023
+        speeds[name] = len(images) / statistics.median(seconds)
+    torch.set_num_threads(threads)
+    return speeds
+
+
 def main() -> int:
     """Measure every variant in turn, in several rounds."""
     parser = argparse.ArgumentParser(description="Images/s of a step, and the share of the machine's sgemm peak.")
@@ -146,6 +169,9 @@ def main() -> int:
             f"| {name} | {options.batch / middle:.0f} | {options.batch / min(times):.0f} | {adds / 1e6:.1f}"
             f" | {rate / 1e9:.0f} | {rate / peak:.0%} |"
         )
+    lines += ["", "| augmentation, one thread | images/s |", "|---|---:|"]
+    result["augmented_images_per_second"] = augmented_per_second()
+    lines += [f"| {name} | {speed:,.0f} |" for name, speed in result["augmented_images_per_second"].items()]
     text = "\n".join([*lines, "", f"Made by `python benchmarks/step.py {' '.join(sys.argv[1:])}`."]) + "\n"
     print(text)
     if options.output:

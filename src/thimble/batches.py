@@ -51,7 +51,7 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
         generator = torch.Generator().manual_seed(derive_seed(seed, epoch))
         order = torch.randperm(len(dataset) if pool is None else len(pool), generator=generator)
         order = order.to(dataset.images.device)
-        self.order = order if pool is None else pool[order]
+        self.order = order if pool is None else pool.to(order.device)[order]
 
     def __len__(self) -> int:
         return len(self.order) // self.batch_size
@@ -93,7 +93,7 @@ class Hardness:
 
     Args:
         num_images: of the training set.
-        device: where they are.
+        device: where the losses are computed.
 
     Attributes:
         last: float32 (num_images,), as the epoch under way found it; infinite for images that were never seen.
@@ -106,7 +106,7 @@ class Hardness:
 
     def record(self, indices: Tensor, losses: Tensor) -> None:
         """Note the losses (n,) of the images that ``indices`` (n,) name."""
-        self.fresh[indices] = losses
+        self.fresh[indices.to(self.fresh.device, non_blocking=True)] = losses
 
     def hardest(self, count: int) -> Tensor:
         """The indices of the images with the greatest losses, int64 (count,), in their own order."""

@@ -211,9 +211,9 @@ def fast() -> TrainConfig:
     """
     return TrainConfig(
         validation=0,
-        epochs=9,
-        image_sizes=(16, 16, 20, 20, 24, 24, 28, 32, 32),
-        skip_easy=0.25,
+        epochs=8,
+        image_sizes=(16, 16, 16, 20, 24, 28, 32, 32),
+        skip_easy=0.3,
         optimizer="muon",
         learning_rate=0.3,
         muon_learning_rate=0.035,

@@ -108,7 +108,7 @@ def begin(
     model = _initial_model(config, data).to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = build_optimizers(model, config)
     average = WeightAverage(model, config.ema_decay)
-    hardness = Hardness(len(data), data.images.device)
+    hardness = Hardness(len(data), fabric.device)
     kept = [num_kept(epoch, config.epochs, len(data), config.skip_easy) for epoch in range(config.epochs)]
     num_batches = [count // config.batch_size for count in kept]
     progress = Progress(num_batches[0], sum(num_batches), fabric.world_size)
