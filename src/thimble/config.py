@@ -237,7 +237,7 @@ def fast() -> TrainConfig:
 
 Recipe = Literal["reference", "fast"]
 RECIPES: dict[Recipe, Callable[[], TrainConfig]] = {"reference": reference, "fast": fast}
-DEFAULT_RECIPE: Recipe = "reference"
+DEFAULT_RECIPE: Recipe = "fast"
 
 
 def find_recipe(name: str) -> TrainConfig:
