@@ -207,7 +207,9 @@ def reference() -> TrainConfig:
 def fast() -> TrainConfig:
     """``thimble train --recipe fast``: 85% as soon as possible.
 
-    docs/fast_recipe.md says what each part is for, benchmarks/results/time_to_accuracy.md what it reaches and costs.
+    8 epochs of all 50,000 images, small ones first and then only the harder ones, with Muon. 85.66% of the test images,
+    mean of 5 seeds, standard deviation 0.19 points, least 85.46%, in 84 seconds (median; two AMD EPYC cores, bfloat16),
+    a 27th of a plain loop's time: benchmarks/results/time_to_accuracy.md. What each part is for: docs/fast_recipe.md.
     """
     return TrainConfig(
         validation=0,
