@@ -75,7 +75,9 @@ class TrainingConsole(Observer):
         self.epochs = config.epochs
         begun = f", from step {progress.step} of {progress.num_steps}" if progress.step else ""
         self.console.print(f"{config.model} on {config.data}, epochs: {config.epochs}{begun}, in {run}", soft_wrap=True)
-        self.console.print("loss and accuracy of training, and of validation by the averaged weights", style="dim")
+        validated = ", and of validation by the averaged weights" if config.validation else ""
+        skipped = ", later on the harder images" if config.skip_easy else ""
+        self.console.print(f"loss and accuracy of training{skipped}{validated}", style="dim")
         self.bars.start()
         self.epoch_bar = self.bars.add_task("epoch", total=progress.num_batches, completed=progress.batch, now="")
         self.run_bar = self.bars.add_task("run", total=progress.num_steps, completed=progress.step, now="")
