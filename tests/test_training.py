@@ -530,6 +530,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
             check=False,
         )
         assert finished.returncode == 0, finished.stderr
+        assert "deprecated" not in finished.stderr
         outputs.append([json.loads(path.read_text()) for path in sorted(tmp_path.glob("rank*.json"))])
     [single], pair = outputs
     assert sorted(each["rank"] for each in pair) == [0, 1]

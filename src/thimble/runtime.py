@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import inspect
 import logging
 import os
 import platform
@@ -23,6 +24,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
 
 def derive_seed(*parts: int) -> int:
@@ -58,7 +60,6 @@ def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: str) -> Fabri
         # Importing it costs seconds and may warn of its own dependencies' deprecations: not the user's business.
         warnings.simplefilter("ignore")
         from lightning_fabric import Fabric
-        from lightning_fabric.strategies.ddp import DDPStrategy
 
     if device == "gpu" and not torch.cuda.is_available():
         raise UserError("--device gpu: PyTorch found no GPU here; expected one, or --device cpu")
@@ -70,12 +71,22 @@ def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: str) -> Fabri
         accelerator="cuda" if use_gpu else "cpu",
         devices=local_world_size,
         num_nodes=world_size // local_world_size,
-        # Each process keeps the BatchNorm statistics of its own images; a training averages them where they are used.
-        strategy=DDPStrategy(broadcast_buffers=False) if world_size > 1 else "auto",
+        strategy=_data_parallel() if world_size > 1 else "auto",
         precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
     fabric.launch()
     return fabric
+
+
+def _data_parallel() -> DDPStrategy:
+    """Each process keeps the BatchNorm statistics of its own images; a training averages them where they are used."""
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from torch.nn.parallel import DistributedDataParallel
+
+    # Newer versions of PyTorch have another name for it, and warn of the old one.
+    newer = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    options: dict[str, Any] = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
+    return DDPStrategy(**options)
 
 
 def keep_freed_memory() -> bool:
