@@ -36,7 +36,10 @@ BAR, TARGET = 10, 0.85
 
 
 class PlainDataset:
-    """CIFAR-10 as a learner has it: one augmented, normalised image at a time."""
+    """CIFAR-10 as a learner has it: one augmented, normalised image at a time.
+
+    Written out here, though much like ``thimble.augment``: what the race is against must not change when Thimble does.
+    """
 
     def __init__(self, images: Any, labels: Any, mean: Any, std: Any) -> None:
         os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"

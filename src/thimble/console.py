@@ -88,7 +88,14 @@ class TrainingConsole(Observer):
         name = f"epoch {progress.epoch + 1}"
         if progress.batch == 1:
             self.bars.reset(self.epoch_bar)  # else it would take the last epoch's end for this one's speed
-        self.bars.update(self.epoch_bar, completed=progress.batch, description=name, now=f"{now}  {speed}")
+        # With its total: an epoch that leaves out easy images has fewer steps.
+        self.bars.update(
+            self.epoch_bar,
+            total=progress.num_batches,
+            completed=progress.batch,
+            description=name,
+            now=f"{now}  {speed}",
+        )
         self.bars.update(self.run_bar, completed=progress.step)
 
     def epoch(self, row: run_progress.Row) -> None:
