@@ -1,0 +1,152 @@
+"""Stopping a run and going on with it: to the last bit, or refused in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import signal
+from typing import Any
+
+import pytest
+import torch
+from training_runs import FAST, Interrupting, rows, same_tensors, tensors
+
+import thimble.training
+from thimble.checkpoint import load_state, save_state
+from thimble.config import Interrupted, RunError, TrainConfig, UserError
+from thimble.progress import Observer, Row
+from thimble.training import train
+
+
+# The signal comes while a step is reported; the next one finishes, or the validation that is due. The fast recipe's
+# second epoch has a step less.
+@pytest.mark.parametrize(
+    ("step", "last", "number", "changes"),
+    [
+        (2, 3, signal.SIGINT, {}),
+        (4, 5, signal.SIGINT, {}),
+        (5, 5, signal.SIGINT, {}),
+        (9, 10, signal.SIGINT, {}),
+        (2, 3, signal.SIGTERM, {}),
+        (9, 10, signal.SIGTERM, {}),
+        (2, 3, signal.SIGINT, FAST),
+        (5, 5, signal.SIGINT, FAST),
+        (6, 7, signal.SIGINT, FAST),
+        (8, 9, signal.SIGINT, FAST),
+    ],
+)
+def test_an_interrupted_run_resumes_to_the_last_bit(
+    little_run: TrainConfig, step: int, last: int, number: signal.Signals, changes: dict[str, Any]
+) -> None:
+    little_run = dataclasses.replace(little_run, **changes)
+    whole = train(dataclasses.replace(little_run, name="whole"))
+    handler = signal.getsignal(number)
+    interrupting = Interrupting(step, number)
+    with pytest.raises(Interrupted, match=f"--resume {little_run.runs / 'run'}"):
+        train(little_run, observer=interrupting)
+    assert signal.getsignal(number) is handler
+    assert interrupting.steps[-1] == last
+    run = little_run.runs / "run"
+    assert load_state(run)[1]["step"] == last
+    assert not (run / "model.safetensors").exists()
+
+    torch.manual_seed(12345)  # another process would not have this one's generators
+    resumed = train(resume=run)
+
+    assert same_tensors(tensors(whole.run), tensors(run))
+    timed = {"seconds", "images_per_second"}
+    for row, again in zip(rows(whole.run), rows(run), strict=True):
+        assert {key: row[key] for key in row.keys() - timed} == {key: again[key] for key in again.keys() - timed}
+    assert resumed.test == whole.test
+    one, other = (load_state(folder)[0] for folder in (whole.run, run))
+    assert any(name.endswith("momentum_buffer") for name in one)
+    assert same_tensors(one, other)
+
+
+def test_a_signal_during_validation_stops_after_the_epoch(
+    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer = vars(thimble.training)["infer"]
+
+    def interrupted(*arguments: Any, **options: Any) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        logits: torch.Tensor = infer(*arguments, **options)
+        return logits
+
+    monkeypatch.setattr(thimble.training, "infer", interrupted)
+    with pytest.raises(Interrupted, match="after epoch 1"):
+        train(little_run)
+    monkeypatch.setattr(thimble.training, "infer", infer)
+    assert len(train(resume=str(little_run.runs / "run")).history) == 2
+
+
+def test_another_number_of_processes_does_not_resume_a_run(little_run: TrainConfig) -> None:
+    with pytest.raises(Interrupted):
+        train(little_run, observer=Interrupting(2))
+    tensors_, progress = load_state(little_run.runs / "run")
+    save_state(little_run.runs / "run", tensors_, {**progress, "num_processes": 2})
+    with pytest.raises(UserError, match="began with 2 processes, expected as many to go on, not 1"):
+        train(resume=little_run.runs / "run")
+
+
+def test_a_run_that_was_stopped_before_its_test_is_finished_by_resuming(little_run: TrainConfig) -> None:
+    run = train(little_run).run
+    before = tensors(run)
+    (run / "model.safetensors").unlink()
+    result = train(resume=run)
+    assert same_tensors(before, tensors(run))
+    assert len(result.history) == 2
+
+
+def test_a_finished_run_is_not_resumed(little_run: TrainConfig) -> None:
+    run = train(dataclasses.replace(little_run, epochs=1)).run
+    with pytest.raises(UserError, match="is finished"):
+        train(resume=run)
+
+
+def test_a_run_keeps_its_recipe_when_it_resumes(little_run: TrainConfig) -> None:
+    with pytest.raises(Interrupted):
+        train(little_run, observer=Interrupting(2))
+    with pytest.raises(UserError, match=r"--learning-rate 0\.2, not 0\.3"):
+        train(resume=little_run.runs / "run", learning_rate=0.3)
+
+
+def test_resuming_with_other_data_is_refused(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Interrupted):
+        train(little_run, observer=Interrupting(2))
+    load = vars(thimble.training)["load_dataset"]
+    monkeypatch.setattr(
+        thimble.training, "load_dataset", lambda *arguments, **options: load(*arguments).subset(torch.arange(100))
+    )
+    with pytest.raises(UserError, match="is it the data that the run began with"):
+        train(resume=little_run.runs / "run")
+
+
+def test_a_damaged_state_is_named(little_run: TrainConfig) -> None:
+    with pytest.raises(Interrupted):
+        train(little_run, observer=Interrupting(2))
+    state = little_run.runs / "run" / "last.ckpt" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(UserError, match="cut short or damaged"):
+        train(resume=little_run.runs / "run")
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_last_state(
+    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    class Filling(Observer):
+        def epoch(self, row: Row) -> None:
+            monkeypatch.setattr(os, "fsync", full)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(RunError, match="No space left on device"):
+        train(little_run, observer=Filling())
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert load_state(little_run.runs / "run")[1]["epoch"] == 1
+    assert len(rows(little_run.runs / "run")) == 1
+    assert train(resume=little_run.runs / "run").history[-1]["epoch"] == 2
