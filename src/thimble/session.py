@@ -163,7 +163,7 @@ def compiling(asked: bool) -> Iterator[None]:
     except TorchDynamoException as error:
         reason = str(error).strip().partition("\n")[0]
         raise RunError(
-            f"cannot compile the network ({reason}): expected a C++ compiler; leave --compile out"
+            f"cannot compile the network ({reason}): install a C++ compiler, or leave --compile out"
         ) from error
 
 
