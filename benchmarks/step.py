@@ -28,9 +28,9 @@ import torch
 import torch.nn.functional as F
 
 from thimble.augment import build_augmenter
-from thimble.config import fast, reference
 from thimble.models import build_model
 from thimble.optim import WeightAverage, build_optimizers
+from thimble.recipes import fast, reference
 from thimble.runtime import has_bfloat16, keep_freed_memory, processor
 from thimble.summary import summarize
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from thimble import cli
 from thimble.checkpoint import save_weights
-from thimble.config import fast
 from thimble.data import shapes10
 from thimble.models import build_model
+from thimble.recipes import fast
 from thimble.run_folder import to_dict
 
 LITTLE = ["--data", "shapes10", "--train-images", "64", "--validation", "20", "--batch-size", "16", "--device", "cpu"]

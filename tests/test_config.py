@@ -116,8 +116,8 @@ def test_training_out_of_range_is_refused(name: str, value: Any, expected: str) 
 
 
 def test_the_ends_of_the_ranges_are_inside() -> None:
-    AugmentConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (1e-9, 1e-9))
-    AugmentConfig(1.0, 1.0, 0.99, 0.99, 180.0, 1.0, (0.99, 0.99))
+    AugmentConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (1e-9, 1e-9))
+    AugmentConfig(1.0, 1.0, 0.99, 0.99, 180.0, 1.0, 0.99, 1.0, 0.99, 1.0, (0.99, 0.99))
     TrainConfig(epochs=1, batch_size=2, validation=0, seed=0, momentum=0.0, label_smoothing=0.0, dropout=0.0)
     TrainConfig(ema_decay=0.0, warmup_fraction=0.0, weight_decay=0.0, workers=0, train_images=1, clip_norm=1e-9)
     TrainConfig(warmup_fraction=1.0)

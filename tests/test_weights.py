@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from thimble.checkpoint import list_pretrained, load_pretrained, load_weights
-from thimble.config import reference
 from thimble.data import shapes10
 from thimble.data.cifar10 import CLASSES, MEAN, STD
 from thimble.evaluation import infer, predict
+from thimble.recipes import reference
 from thimble.run_folder import to_dict
 from thimble.summary import BUDGET
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -43,12 +44,22 @@ class Augmenter:
         # Albumentations draws from generators of its own, which every DataLoader worker would inherit in the same
         # state. Seeding them for each batch keeps workers apart and makes their number irrelevant.
         self.pipeline.set_random_seed(seed)
+        # That gives all transforms generators of one state: the three changes of colour, which draw alike, would draw
+        # the same for ever. (The others soon part ways, as some draw more numbers than others.)
+        for number, transform in enumerate(self.pipeline.transforms[_COLORS], start=1):
+            transform.set_random_seed(derive_seed(seed, number))
         return np.stack([self.pipeline(image=image)["image"] for image in images])
 
     def augment(self, images: Tensor, seed: int) -> Tensor:
         """The same for a tensor, uint8 (N, 3, height, width) on the CPU; the result is in channels-last memory."""
         augmented = self(images.permute(0, 2, 3, 1).contiguous().numpy(), seed)
         return torch.from_numpy(augmented).permute(0, 3, 1, 2)
+
+
+_COLORS = slice(2, 5)
+"""Where the pipeline has the three changes of colour."""
+
+_NO_JITTER = {"brightness": (1.0, 1.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0), "hue": (0.0, 0.0)}
 
 
 def _compose(config: AugmentConfig, mean: tuple[float, float, float]) -> Any:
@@ -60,6 +71,7 @@ def _compose(config: AugmentConfig, mean: tuple[float, float, float]) -> Any:
 
     # Threads of OpenCV's own cost more than a 32x32 image is worth, and fight with PyTorch's over the cores.
     cv2.setNumThreads(0)
+    color = (1 - config.color_limit, 1 + config.color_limit)
     with warnings.catch_warnings():
         # It recommends Affine, which draws other distributions than the published recipe's ShiftScaleRotate.
         warnings.filterwarnings("ignore", message="ShiftScaleRotate is a special case of Affine")
@@ -76,6 +88,16 @@ def _compose(config: AugmentConfig, mean: tuple[float, float, float]) -> Any:
                     interpolation=cv2.INTER_NEAREST,
                     p=config.affine_probability,
                 ),
+                *(
+                    A.ColorJitter(**{**_NO_JITTER, change: color}, p=config.color_probability)
+                    for change in ("brightness", "contrast", "saturation")
+                ),
+                A.Sharpen(
+                    alpha=(0.0, config.sharpen_limit),
+                    lightness=(1.0, 1.0),  # the kernel's sum: flat places stay as they are
+                    method="kernel",
+                    p=config.sharpen_probability,
+                ),
                 A.CoarseDropout(
                     num_holes_range=(1, 1),
                     hole_height_range=config.cutout_size,
@@ -88,11 +110,11 @@ def _compose(config: AugmentConfig, mean: tuple[float, float, float]) -> Any:
 
 
 class BatchAugmenter:
-    """The same three transforms, drawn from the same distributions, for a whole batch at once on the device it is on.
+    """The same transforms, drawn from the same distributions, for a whole batch at once on the device it is on.
 
-    Every pixel of the result is some pixel of its image, or the fill: flip, move, border and rectangle come down to
-    one table of source pixels. Albumentations' own roundings are kept: shifts and the sides of the rectangle are whole
-    pixels, rounded towards zero, and the two directions are scaled apart.
+    Flip, move, border and rectangle come down to one table of source pixels. Albumentations' own roundings are kept:
+    shifts and the sides of the rectangle are whole pixels, rounded towards zero, and the two directions are scaled
+    apart. Only colour and sharpening, where there are any, compute new values for the pixels.
 
     Args:
         config: probabilities and ranges.
@@ -115,11 +137,30 @@ class BatchAugmenter:
         sources = first + self._sources(draws[:7], height, width)
         # As rows of (red, green, blue): one index fetches a pixel, and the result lies in memory as channels-last.
         pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)
+        if self.config.color_probability > 0 or self.config.sharpen_probability > 0:
+            moved = pixels.index_select(0, sources.flatten()).view(count, height, width, channels).permute(0, 3, 1, 2)
+            recolored = self._recolor(moved, torch.rand(8, count, 1, 1, 1, generator=generator, device=images.device))
+            pixels = recolored.permute(0, 2, 3, 1).reshape(-1, channels)
+            sources = torch.arange(len(pixels), device=images.device).view_as(sources)
         if self.config.cutout_probability > 0:
             sources = sources.masked_fill(self._hole(draws[7:], height, width), len(pixels))
             pixels = torch.cat([pixels, self.fill.to(images.device, non_blocking=True)])
         augmented = pixels.index_select(0, sources.flatten()).view(count, height, width, channels)
         return augmented.permute(0, 3, 1, 2)
+
+    def _recolor(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Brightness, contrast, saturation, sharpness: uint8 (N, 3, height, width) to the same, as Albumentations."""
+        config = self.config
+        changes = config.color_limit * (2 * draws[:3] - 1) * (draws[3:6] < config.color_probability)
+        brightness, contrast, saturation = 1 + changes
+        sharpness = config.sharpen_limit * draws[6] * (draws[7] < config.sharpen_probability)
+        pixels = (images * brightness).clamp(0, 255)
+        pixels = pixels.lerp(_gray(pixels).mean((2, 3), keepdim=True).round(), 1 - contrast).clamp(0, 255)
+        pixels = pixels.lerp(_gray(pixels), 1 - saturation).clamp(0, 255)
+        # The mean of a pixel's 3x3 neighbourhood, itself among them, over an edge that is mirrored as OpenCV does it.
+        means = F.avg_pool2d(F.pad(pixels, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
+        sharpened: Tensor = pixels + 9 * sharpness * (pixels - means)
+        return sharpened.round().clamp(0, 255).to(torch.uint8)
 
     def _sources(self, draws: Tensor, height: int, width: int) -> Tensor:
         """From which pixel of its image, counted row by row, each pixel comes: int64 (N, height, width)."""
@@ -159,6 +200,12 @@ class BatchAugmenter:
         in_rows = (rows >= 0) & (rows < tall) & (cover < self.config.cutout_probability)
         inside: Tensor = in_rows & (columns >= 0) & (columns < wide)
         return inside
+
+
+def _gray(images: Tensor) -> Tensor:
+    """Their luminance by ITU-R BT.601, as OpenCV has it: (N, 3, height, width) to (N, 1, height, width)."""
+    gray: Tensor = 0.299 * images[:, :1] + 0.587 * images[:, 1:2] + 0.114 * images[:, 2:]
+    return gray
 
 
 def _reflect(indices: Tensor, size: int) -> Tensor:

@@ -72,13 +72,15 @@ def load_model(model: str | Path) -> Classifier:
     return load_weights(path)[0]
 
 
-def save_weights(path: Path, model: Classifier, metadata: dict[str, Any]) -> None:
+def save_weights(path: Path, model: Classifier, metadata: dict[str, Any], *, half: bool = False) -> None:
     """Write a model's weights with what is needed to build and use it, and anything else that JSON can hold.
 
     Args:
         path: the file, replaced if it exists.
         model: on any device.
         metadata: the run's own part: recipe, data and metrics.
+        half: write the parameters in float16, for half the size; BatchNorm's statistics, which are few and may be
+            tiny, stay as they are. ``load_weights`` gives float32 again.
 
     Raises:
         RunError: the file could not be written; what was there before is untouched.
@@ -94,7 +96,10 @@ def save_weights(path: Path, model: Classifier, metadata: dict[str, Any]) -> Non
         "versions": versions(),
         **metadata,
     }
-    _save(path, model.state_dict(), described)
+    tensors = model.state_dict()
+    if half:
+        tensors |= {name: parameter.half() for name, parameter in model.named_parameters()}
+    _save(path, tensors, described)
 
 
 def load_weights(path: Path) -> tuple[Classifier, dict[str, Any]]:

@@ -20,16 +20,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from .config import (
-    DEFAULT_RECIPE,
-    AugmentConfig,
-    Interrupted,
-    Recipe,
-    RunError,
-    TrainConfig,
-    UserError,
-    find_recipe,
-)
+from .config import AugmentConfig, Interrupted, RunError, TrainConfig, UserError
+from .recipes import DEFAULT_RECIPE, Recipe, find_recipe
 from .version import __version__
 
 _Flat = tyro.conf.arg(name="")
@@ -240,22 +232,28 @@ def predict(images: _Images, model: str = "reference", top: int = 5, json: bool 
     return code
 
 
-def summary(model: _Model = "reference", json: bool = False) -> int:
+def summary(model: _Model = "reference", max_params: int | None = None, json: bool = False) -> int:
     """Show what MODEL is made of: per layer its output, parameters, multiply-adds and receptive field; and the budget.
 
     Args:
         model: A shipped model's name, an architecture's name, a weights file or a run folder.
+        max_params: The most parameters that MODEL may have; exit code 1 if it has more. Default: Thimble's 150,576,
+            which is only shown.
         json: Print JSON instead of a table.
     """
-    from .summary import summarize
+    from .summary import BUDGET, summarize
 
-    result = summarize(model)
+    if max_params is not None and max_params < 1:
+        raise UserError(f"--max-params {max_params}: expected a whole number of at least 1")
+    result = summarize(model, budget=BUDGET if max_params is None else max_params)
     if json:
         _print_json(result.to_dict())
     else:
         from .console import print_summary
 
         print_summary(result)
+    if max_params is not None and not result.within_budget:
+        raise RunError(f"{model} has {result.num_parameters:,} parameters: expected at most {max_params:,}")
     return 0
 
 

@@ -1,13 +1,12 @@
 """Every setting, declared once: its default, its unit, its help on the command line and its check.
 
-The dataclasses are the command line (tyro reads them) and the ``config.json`` of a run (``run_folder``). The recipes
-at the end are functions that fill them in.
+The dataclasses are the command line (tyro reads them) and the ``config.json`` of a run (``run_folder``). ``recipes``
+has the functions that fill them in.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -44,6 +43,19 @@ class AugmentConfig:
     rotate_limit_degrees: float = 5.0
     """Largest rotation in either direction, in degrees."""
 
+    color_probability: float = 0.0
+    """Probability, 0..1, of each of three changes, drawn apart and done in this order: of brightness, of contrast about
+    the image's mean grey, of saturation."""
+
+    color_limit: float = 0.2
+    """Largest change of each: 0.2 draws factors from 0.8 to 1.2."""
+
+    sharpen_probability: float = 0.0
+    """Probability of sharpening, 0..1: what sets a pixel apart from the mean of its 3x3 neighbourhood grows."""
+
+    sharpen_limit: float = 0.1
+    """Greatest share of nine times that difference which is added."""
+
     cutout_probability: float = 0.25
     """Probability of CoarseDropout, 0..1: one rectangle filled with the mean colour of the training set."""
 
@@ -56,9 +68,10 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         _require_choice(self, "augmenter")
-        for name in ("flip_probability", "affine_probability", "cutout_probability"):
+        for transform in ("flip", "affine", "color", "sharpen", "cutout"):
+            name = f"{transform}_probability"
             _require(self, name, 0.0 <= getattr(self, name) <= 1.0, "a probability from 0 to 1")
-        for name in ("shift_limit", "scale_limit"):
+        for name in ("shift_limit", "scale_limit", "color_limit", "sharpen_limit"):
             _require(self, name, 0.0 <= getattr(self, name) < 1.0, "a fraction from 0 to less than 1")
         _require(self, "rotate_limit_degrees", 0.0 <= self.rotate_limit_degrees <= 180.0, "degrees from 0 to 180")
         smallest, largest = self.cutout_size
@@ -67,7 +80,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run. The defaults are the recipe ``reference``; ``RECIPES`` has them all."""
+    """A training run. The defaults are the recipe ``reference``; ``recipes.RECIPES`` has them all."""
 
     model: str = "reference"
     """The architecture to train; `thimble.list_models()` names them."""
@@ -125,12 +138,37 @@ class TrainConfig:
     label_smoothing: float = 0.1
     """Share of the target probability spread over all classes, from 0 to less than 1."""
 
+    mix_probability: float = 0.0
+    """Share of the batches, 0..1, whose images are mixed in pairs, and their labels with them: by mixup, a weighted
+    mean, or by CutMix, a rectangle of the one on the other, with even chances."""
+
+    mix_alpha: float = 0.5
+    """How evenly: the share of an image is drawn from Beta(alpha, alpha), near 0 or 1 for a small alpha."""
+
+    mix_ramp: tuple[float, float] = (0.0, 1.0)
+    """Parts of the epochs, 0..1: until the first the share of mixed batches rises in a line from zero, and after the
+    second no batch is mixed."""
+
+    teacher: str | None = None
+    """A trained MODEL to learn from, beside the labels: a shipped model's name, a weights file or a run folder. It sees
+    the same augmented images, at full size."""
+
+    teacher_weight: float = 0.9
+    """Share of the loss, 0..1, that is the divergence from the teacher's answers; the rest is the labels'."""
+
+    temperature: float = 2.0
+    """What both networks' logits are divided by, for that divergence: above 1, the less probable classes count more."""
+
     dropout: float = 0.0
     """Dropout probability inside the network, from 0 to less than 1."""
 
     ema_decay: float = 0.99
     """Decay per step of the moving average of the weights, from 0 (none) to less than 1. The average is what is
     validated, tested and saved."""
+
+    swa_fraction: float = 0.0
+    """Last part of all steps, from 0 (none) to less than 1, over which the average counts every step alike: stochastic
+    weight averaging, instead of the moving average."""
 
     clip_norm: float | None = None
     """Clip the gradient to this L2 norm (None: never)."""
@@ -179,10 +217,21 @@ class TrainConfig:
             value = getattr(self, name)
             holds = value is None or (isinstance(value, int) and value >= least)
             _require(self, name, holds, f"a whole number of at least {least}")
-        for name in ("momentum", "muon_momentum", "label_smoothing", "dropout", "ema_decay", "skip_easy"):
+        for name in (
+            "momentum",
+            "muon_momentum",
+            "label_smoothing",
+            "dropout",
+            "ema_decay",
+            "swa_fraction",
+            "skip_easy",
+        ):
             _require(self, name, 0.0 <= getattr(self, name) < 1.0, "a number from 0 to less than 1")
-        _require(self, "warmup_fraction", 0.0 <= self.warmup_fraction <= 1.0, "a fraction from 0 to 1")
-        for name in ("learning_rate", "muon_learning_rate"):
+        for name in ("warmup_fraction", "mix_probability", "teacher_weight"):
+            _require(self, name, 0.0 <= getattr(self, name) <= 1.0, "a fraction from 0 to 1")
+        start, end = self.mix_ramp
+        _require(self, "mix_ramp", 0.0 <= start <= end <= 1.0, "two growing fractions from 0 to 1")
+        for name in ("learning_rate", "muon_learning_rate", "mix_alpha", "temperature"):
             _require(self, name, 0.0 < getattr(self, name) < math.inf, "a number above 0")
         sides = all(isinstance(size, int) and size >= 8 for size in self.image_sizes)
         _require(self, "image_sizes", sides, "whole numbers of at least 8 pixels")
@@ -192,66 +241,6 @@ class TrainConfig:
         _require(self, "name", plain, "a plain folder name; --runs says where it goes")
         if self.batch_size == 1:
             raise UserError("--batch-size 1 cannot train BatchNorm: expected at least 2")
-
-
-def reference() -> TrainConfig:
-    """``thimble train --recipe reference``: the network's own recipe, for the best of it in half an hour.
-
-    24 epochs of 45,000 images with Albumentations and SGD. 87.46% of the test images, mean of 3 seeds, standard
-    deviation 0.23 points, in 27 minutes (one seed alone on two AMD EPYC cores):
-    benchmarks/results/reference_cifar10.md.
-    """
-    return TrainConfig()
-
-
-def fast() -> TrainConfig:
-    """``thimble train --recipe fast``: 85% as soon as possible.
-
-    8 epochs of all 50,000 images, small ones first and then only the harder ones, with Muon. 85.66% of the test images,
-    mean of 5 seeds, standard deviation 0.19 points, least 85.46%, in 84 seconds (median; two AMD EPYC cores, bfloat16),
-    a 27th of a plain loop's time: benchmarks/results/time_to_accuracy.md. What each part is for: docs/fast_recipe.md.
-    """
-    return TrainConfig(
-        validation=0,
-        epochs=8,
-        image_sizes=(16, 16, 16, 20, 24, 28, 32, 32),
-        skip_easy=0.3,
-        optimizer="muon",
-        learning_rate=0.3,
-        muon_learning_rate=0.035,
-        warmup_fraction=0.1,
-        momentum=0.85,
-        muon_momentum=0.9,
-        label_smoothing=0.05,
-        ema_decay=0.0,
-        whiten=True,
-        augment=AugmentConfig(
-            affine_probability=1.0,
-            shift_limit=3 / 32,
-            scale_limit=0.0,
-            rotate_limit_degrees=0.0,
-            cutout_probability=0.0,
-            augmenter="batched",
-        ),
-        precision="auto",
-    )
-
-
-Recipe = Literal["reference", "fast"]
-RECIPES: dict[Recipe, Callable[[], TrainConfig]] = {"reference": reference, "fast": fast}
-DEFAULT_RECIPE: Recipe = "fast"
-
-
-def find_recipe(name: str) -> TrainConfig:
-    """The settings of a recipe.
-
-    Raises:
-        UserError: there is none of that name.
-    """
-    for found, recipe in RECIPES.items():
-        if found == name:
-            return recipe()
-    raise UserError(f"--recipe {name}: expected one of {', '.join(RECIPES)}")
 
 
 def _require_choice(config: Any, name: str) -> None:

@@ -161,30 +161,37 @@ def one_cycle(step: int, num_steps: int, peak: float, warmup_fraction: float) ->
 
 
 class WeightAverage:
-    """An exponential moving average of a model's parameters and buffers.
+    """An average of a model's parameters and buffers: exponential and moving, or at last of equal shares.
 
     Args:
         model: what to average; the average starts as its copy.
         decay: the share of the average that a step keeps, from 0 (always the model itself) to less than 1. In the
             first steps it is smaller, (1 + step) / (10 + step), so that the initial weights are soon forgotten.
+        swa_start: the step, counted from 0, from which on the average is the plain mean of the weights after each step
+            (P. Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018,
+            arXiv:1803.05407). BatchNorm's statistics are averaged too, rather than measured anew. None: never.
 
     Attributes:
-        model: the averaged model, in eval mode; a module of its own. Without decay it shares the model's tensors.
+        model: the averaged model, in eval mode; a module of its own. With neither it shares the model's tensors.
+        is_model: whether it does.
     """
 
-    def __init__(self, model: Classifier, decay: float) -> None:
+    def __init__(self, model: Classifier, decay: float, swa_start: int | None = None) -> None:
         self.model = copy.deepcopy(model).eval()
-        self.decay = decay
-        if decay == 0:
+        self.decay, self.swa_start = decay, swa_start
+        self.is_model = decay == 0 and swa_start is None
+        if self.is_model:
             self.model.load_state_dict(model.state_dict(), assign=True)
         self.model.requires_grad_(False)
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move the average towards the model after a step, counted from 0."""
-        if self.decay == 0:
+        if self.is_model:
             return
         decay = min(self.decay, (1 + step) / (10 + step))
+        if self.swa_start is not None and step >= self.swa_start:
+            decay = (step - self.swa_start) / (step - self.swa_start + 1)
         averages = list(self.model.state_dict().values())
         currents = list(model.state_dict().values())
         pairs = [pair for pair in zip(averages, currents, strict=True) if pair[0].is_floating_point()]

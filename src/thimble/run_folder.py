@@ -74,6 +74,7 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
             **{
                 **values,
                 "image_sizes": tuple(values["image_sizes"]),
+                "mix_ramp": tuple(values["mix_ramp"]),
                 "augment": AugmentConfig(**augment),
                 "data_dir": None if data_dir is None else Path(data_dir),
                 "runs": Path(values["runs"]),

@@ -17,6 +17,7 @@ from . import run_folder
 from .batches import Hardness, num_kept
 from .config import RunError, TrainConfig, UserError
 from .data import ImageDataset, normalize
+from .distillation import Teacher
 from .initialization import whiten_first_convolution
 from .models import Classifier, build_model
 from .optim import WeightAverage, build_optimizers, one_cycle
@@ -37,6 +38,7 @@ class Session:
         data: the training images, on the device where they are augmented.
         module: the model as fabric wrapped it, and compiled, if asked for; the same weights.
         optimizers: as fabric wrapped them.
+        teacher: what the model learns from beside the labels, on the device.
         curves: of the first process only.
         reads_every_step: whether loss and signals are looked at after each step, as costs nothing on a CPU. To read a
             figure from a GPU is to wait for it, while it should be told its next steps: there once an epoch.
@@ -51,6 +53,7 @@ class Session:
     module: nn.Module
     optimizers: list[torch.optim.Optimizer]
     average: WeightAverage
+    teacher: Teacher | None
     hardness: Hardness
     progress: Progress
     curves: run_folder.Curves | None
@@ -97,6 +100,7 @@ def begin(
     fabric: Fabric,
     data: ImageDataset,
     validation: ImageDataset | None,
+    teacher: Teacher | None,
     observer: Observer,
 ) -> Session:
     """Build everything afresh or from a run's last state, and write down in what environment."""
@@ -107,11 +111,15 @@ def begin(
         data = dataclasses.replace(data, images=images, labels=labels)
     model = _initial_model(config, data).to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = build_optimizers(model, config)
-    average = WeightAverage(model, config.ema_decay)
+    if teacher is not None:
+        teacher.check(data)
+        teacher.model.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     hardness = Hardness(len(data), fabric.device)
     kept = [num_kept(epoch, config.epochs, len(data), config.skip_easy) for epoch in range(config.epochs)]
     num_batches = [count // config.batch_size for count in kept]
     progress = Progress(num_batches[0], sum(num_batches), fabric.world_size)
+    swa_start = int((1 - config.swa_fraction) * progress.num_steps) if config.swa_fraction > 0 else None
+    average = WeightAverage(model, config.ema_decay, swa_start)
     torch.manual_seed(derive_seed(config.seed, fabric.global_rank))
     if resume is not None:
         restore_progress(resume, progress, model, optimizers, average, hardness)
@@ -134,6 +142,7 @@ def begin(
         module=module,
         optimizers=wrapped,
         average=average,
+        teacher=teacher,
         hardness=hardness,
         progress=progress,
         curves=curves,

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -57,7 +57,7 @@ class Summary:
         layers: the layers that hold no others.
         num_parameters: all parameters, trainable or frozen; a shared one counts once.
         num_multiply_adds: of one forward pass.
-        budget: the most parameters that a Thimble network may have.
+        budget: the most parameters that it may have.
     """
 
     model: str
@@ -65,7 +65,7 @@ class Summary:
     layers: tuple[LayerSummary, ...]
     num_parameters: int
     num_multiply_adds: int
-    budget: ClassVar[int] = BUDGET
+    budget: int = BUDGET
 
     @property
     def parameter_bytes(self) -> int:
@@ -98,12 +98,15 @@ class Summary:
         }
 
 
-def summarize(model: Classifier | str | Path, input_size: tuple[int, int, int] | None = None) -> Summary:
+def summarize(
+    model: Classifier | str | Path, input_size: tuple[int, int, int] | None = None, budget: int = BUDGET
+) -> Summary:
     """Summarize a model, which stays as it is.
 
     Args:
         model: a network; the name of an architecture, of which no weights are needed; a weights file or a run folder.
         input_size: (channels, height, width) of the images. Default: what the model was trained on.
+        budget: the most parameters that it may have; one that has more is summarized all the same.
 
     Raises:
         UserError: there is no such model, or it cannot take images of that size.
@@ -123,6 +126,7 @@ def summarize(model: Classifier | str | Path, input_size: tuple[int, int, int] |
         layers=layers,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         num_multiply_adds=num_multiply_adds,
+        budget=budget,
     )
 
 

@@ -22,16 +22,23 @@ from . import run_folder
 from .augment import build_augmenter
 from .batches import EpochBatches, image_size, num_kept, resize
 from .checkpoint import WEIGHTS_FILE, save_weights
-from .config import DEFAULT_RECIPE, Interrupted, RunError, TrainConfig, UserError, find_recipe
+from .config import Interrupted, RunError, TrainConfig, UserError
 from .data import DataUnavailable, ImageDataset, load_dataset, normalize, split
+from .distillation import Teacher, divergence
 from .evaluation import Evaluation, evaluate, infer
+from .mixing import main_labels, mix, mix_probability
 from .models import Classifier, list_models
 from .progress import Observer, Row
-from .runtime import StopRequest, has_bfloat16, start_fabric, stop_on_signal
+from .recipes import DEFAULT_RECIPE, find_recipe
+from .runtime import StopRequest, derive_seed, has_bfloat16, start_fabric, stop_on_signal
 from .session import Session, begin, compiling
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+_MIXING = 1
+"""Sets the seeds of mixing apart from those of augmentation, which have one part less."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def train(
 
     Args:
         config: the settings; by default those of a recipe, or of the run to resume.
-        recipe: one of ``config.RECIPES``, instead of a configuration.
+        recipe: one of ``recipes.RECIPES``, instead of a configuration.
         resume: a run folder to go on with instead of beginning a new one. On the CPU, with as many threads, the result
             is that of an uninterrupted run, to the last bit.
         observer: told how it goes.
@@ -83,9 +90,10 @@ def train(
         resume = Path(resume)
         run_folder.check_resumable(resume, config)
         config = dataclasses.replace(config, fallback=False)  # a run does not change its data on the way
+    teacher = None if config.teacher is None else Teacher(config.teacher)  # a wrong name waits for no download
     fabric = start_fabric(config.device, config.precision)
     config, data, validation = _load_data(config, fabric, observer)
-    session = begin(config, resume, fabric, data, validation, observer)
+    session = begin(config, resume, fabric, data, validation, teacher, observer)
     try:
         # The loop alone: a download stops at once, and a test can be done again.
         with stop_on_signal() as stop, compiling(config.compile):
@@ -155,11 +163,22 @@ def _train_epochs(session: Session, stop: StopRequest) -> None:
 def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
     """One step of the optimizers: returns the loss times the images, and the correct answers, of this process."""
     config, data, device = session.config, session.data, session.fabric.device
-    size = image_size(session.progress.epoch, config.epochs, config.image_sizes)
-    inputs = resize(normalize(images.to(device, non_blocking=True), data.mean, data.std), size)
-    targets = labels.to(device, non_blocking=True)
+    epoch, batch = session.progress.epoch, session.progress.batch
+    views, targets = mix(
+        normalize(images.to(device, non_blocking=True), data.mean, data.std),
+        labels.to(device, non_blocking=True),
+        len(data.classes),
+        probability=mix_probability(epoch, config.epochs, config.mix_probability, config.mix_ramp),
+        alpha=config.mix_alpha,
+        seed=derive_seed(config.seed, epoch, batch, session.fabric.global_rank, _MIXING),
+    )
+    inputs = resize(views, image_size(epoch, config.epochs, config.image_sizes))
     logits = session.module(inputs)
     loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+    if session.teacher is not None:
+        with session.fabric.autocast():  # at full size, where its answers are best
+            answers = session.teacher.logits(views)
+        loss = torch.lerp(loss, divergence(logits, answers, config.temperature), config.teacher_weight)
     if config.skip_easy > 0:
         session.hardness.record(indices, F.cross_entropy(logits.detach().float(), targets, reduction="none"))
     session.model.zero_grad()
@@ -170,7 +189,7 @@ def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> 
     for optimizer in session.optimizers:
         optimizer.step()
     session.average.update(session.model, session.progress.step)
-    return torch.stack([loss.detach() * len(targets), (logits.detach().argmax(1) == targets).sum()])
+    return torch.stack([loss.detach() * len(targets), (logits.detach().argmax(1) == main_labels(targets)).sum()])
 
 
 def _load_data(

@@ -7,11 +7,15 @@ from typing import Any
 
 from .classifier import Classifier
 from .reference import reference
+from .teacher import MODELS as TEACHERS
+from .thimble import MODELS as FAMILY
 
 __all__ = ["MODELS", "Classifier", "build_model", "list_models"]
 
 MODELS: dict[str, Callable[..., Classifier]] = {
     "reference": reference,
+    **FAMILY,
+    **TEACHERS,
 }
 
 

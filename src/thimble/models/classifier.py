@@ -1,4 +1,7 @@
-"""What every Thimble network is: blocks that turn images into logits, and what they were trained on."""
+"""What every Thimble network is: blocks that turn images into logits, and what they were trained on.
+
+And ``Residual``, of which more than one of them is made.
+"""
 
 from __future__ import annotations
 
@@ -44,3 +47,15 @@ class Classifier(nn.Sequential):
         # Flattened here, not by a layer of its own: the published layer listing ends with the 1x1 convolution.
         logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
         return logits.flatten(1)
+
+
+class Residual(nn.Sequential):
+    """A row of layers whose output is added to its input, of the same shape.
+
+    K. He et al., "Deep Residual Learning for Image Recognition" (2015, arXiv:1512.03385).
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (N, channels, height, width) to the same shape."""
+        branch: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+        return images + branch

@@ -1,0 +1,206 @@
+"""One row of the record's table: train its seeds, in slices if need be, measure them, and write the result.
+
+    python benchmarks/record.py teacher-10m --seeds 1 --minutes 9
+    python benchmarks/record.py thimble-150k --seeds 5 --minutes 9 --teacher runs/record/teacher-10m-seed0
+
+The row is an architecture: a teacher by the recipe ``teacher``, every other by the recipe ``record``. Options that are
+not listed below go to ``thimble train``. All seeds train at once (``--at-once``), each in a process of its own, as
+small networks leave a GPU idle. After ``--minutes`` they are told to stop, and the exit code is 130: the same command
+goes on. Once all are done, it measures what the test images say, plainly and averaged with their mirror images, and
+the latency beside the reference network's, and writes OUTPUT.md and OUTPUT.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from seeds import combine, markdown, read_run
+
+from thimble.checkpoint import STATE_FOLDER, WEIGHTS_FILE, load_weights
+from thimble.config import UserError
+from thimble.data import load_dataset
+from thimble.evaluation import evaluate
+from thimble.models import Classifier, build_model, list_models
+from thimble.summary import summarize
+
+RESULTS = Path(__file__).parent / "results"
+INTERRUPTED = 130
+
+
+def command(row: str, seed: int, runs: Path, options: list[str]) -> list[str] | None:
+    """What trains one seed, or goes on with it; None when it is done."""
+    run = runs / f"{row}-seed{seed}"
+    if (run / WEIGHTS_FILE).is_file():
+        return None
+    thimble = [sys.executable, "-m", "thimble", "train"]
+    if (run / STATE_FOLDER).is_dir():
+        return [*thimble, "--resume", str(run)]
+    recipe = "teacher" if row.startswith("teacher-") else "record"
+    named = ["--model", row, "--seed", str(seed), "--runs", str(runs), "--name", run.name, "--overwrite"]
+    return [*thimble, "--recipe", recipe, *named, *options]
+
+
+def train_all(commands: list[list[str]], logs: list[Path], at_once: int, deadline: float) -> list[int]:
+    """Run the commands, so many at once, and interrupt all at the deadline; returns an exit code of each.
+
+    Args:
+        commands: what to run.
+        logs: where each one's output goes, added to what is there.
+        at_once: processes at the same time.
+        deadline: by time.monotonic(); those that have not begun then end with ``INTERRUPTED``.
+    """
+    waiting = list(range(len(commands)))
+    running: dict[int, subprocess.Popen[bytes]] = {}
+    codes = [INTERRUPTED] * len(commands)
+    stopped = False
+    try:
+        while running or (waiting and not stopped):
+            while waiting and len(running) < at_once and not stopped:
+                number = waiting.pop(0)
+                with logs[number].open("ab") as log:
+                    running[number] = subprocess.Popen(commands[number], stdout=log, stderr=subprocess.STDOUT)
+            for number, process in list(running.items()):
+                if process.poll() is not None:
+                    codes[number] = running.pop(number).returncode
+            if not stopped and time.monotonic() >= deadline:
+                stopped = True
+                for process in running.values():
+                    process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+    except KeyboardInterrupt:  # a terminal has told the children too; they save what they have
+        for process in running.values():
+            with contextlib.suppress(KeyboardInterrupt):
+                process.wait()
+        raise
+    return codes
+
+
+def latency_ratio(model: Classifier, repeats: int = 200) -> dict[str, float]:
+    """Milliseconds for one image on one thread, medians, of the model and of the reference network in turn."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    image = torch.zeros(1, 3, 32, 32).to(memory_format=torch.channels_last)
+    both = [network.eval().to(memory_format=torch.channels_last) for network in (model, build_model("reference"))]  # type: ignore[call-overload]
+    seconds: list[list[float]] = [[], []]
+    try:
+        with torch.inference_mode():
+            for _ in range(repeats):
+                for network, times in zip(both, seconds, strict=True):
+                    started = time.perf_counter()
+                    network(image)
+                    times.append(time.perf_counter() - started)
+    finally:
+        torch.set_num_threads(threads)
+    ours, reference = (1000 * statistics.median(times) for times in seconds)
+    ratio = statistics.median(one / other for one, other in zip(*seconds, strict=True))
+    return {"model_ms": ours, "reference_ms": reference, "ratio": ratio}
+
+
+def measure(row: str, runs: list[Path], data_dir: Path | None) -> dict[str, Any]:
+    """The row's figures: over its seeds, with flip averaging, its size and its latency."""
+    result = combine([read_run(run) for run in runs])
+    test = load_dataset(result["recipe"]["data"], "test", data_dir)
+    flipped = [evaluate(load_weights(run / WEIGHTS_FILE)[0], test, flip=True) for run in runs]
+    size = summarize(row)
+    accuracies = [each.accuracy for each in flipped]
+    seconds = [run["training_seconds"] / result["recipe"]["epochs"] for run in result["runs"]]
+    return {
+        **result,
+        "num_parameters": size.num_parameters,
+        "num_multiply_adds": size.num_multiply_adds,
+        "mean_ece": statistics.mean(run["test_ece"] for run in result["runs"]),
+        "flip": {
+            "mean_test_accuracy": statistics.mean(accuracies),
+            "standard_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+            "test_accuracies": accuracies,
+            "mean_ece": statistics.mean(each.ece for each in flipped),
+        },
+        "seconds_per_epoch": statistics.median(seconds),
+        "latency": latency_ratio(load_weights(runs[0] / WEIGHTS_FILE)[0]),
+    }
+
+
+def page(result: dict[str, Any], at_once: int, called: str) -> str:
+    """The result as Markdown: the row's own figures, then those of the seeds."""
+    flip, latency = result["flip"], result["latency"]
+    spread = "" if flip["standard_deviation"] is None else f" ± {100 * flip['standard_deviation']:.2f}"
+    teacher = result["recipe"].get("teacher")
+    figures = [
+        ("parameters", f"{result['num_parameters']:,}"),
+        ("multiply-adds", f"{result['num_multiply_adds']:,}"),
+        ("test accuracy, averaged with the mirror image (flip)", f"{flip['mean_test_accuracy']:.2%}{spread}"),
+        ("expected calibration error", f"{result['mean_ece']:.4f} (flip: {flip['mean_ece']:.4f})"),
+        ("seconds per epoch", f"{result['seconds_per_epoch']:.1f} (median of the seeds, {at_once} trained at once)"),
+        ("teacher", "none" if teacher is None else f"`{Path(teacher).name}`"),
+        (
+            "latency of one image, PyTorch, one CPU thread",
+            f"{latency['model_ms']:.2f} ms, {latency['ratio']:.2f} times the reference network's"
+            f" {latency['reference_ms']:.2f} ms (in turn)",
+        ),
+    ]
+    head, _, rest = markdown(result, "", called).partition("\n| seed |")
+    table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in figures)])
+    return f"{head}\n{table}\n\n| seed |{rest}"
+
+
+def main() -> int:
+    """Train what is left to train, then measure and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("row", choices=list_models(), help="the architecture")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, from --first-seed on")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--at-once", type=int, help="processes at a time; default: all on a GPU, one on the CPU")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop training after so long")
+    parser.add_argument("--runs", type=Path, default=Path("runs/record"), help="folder for the runs")
+    parser.add_argument("--data-dir", type=Path, help="folder that holds cifar-10-batches-bin/")
+    parser.add_argument("--output", type=Path, help="name of the result; default: benchmarks/results/record_ROW")
+    own, options = parser.parse_known_args()
+    at_once = own.at_once or (own.seeds if torch.cuda.is_available() else 1)
+    deadline = time.monotonic() + 60 * own.minutes
+    runs = [own.runs / f"{own.row}-seed{seed}" for seed in range(own.first_seed, own.first_seed + own.seeds)]
+    if own.data_dir is not None:
+        options += ["--data-dir", str(own.data_dir)]
+    commands, logs = [], []
+    for seed, run in enumerate(runs, start=own.first_seed):
+        found = command(own.row, seed, own.runs, options)
+        if found is not None:
+            commands.append(found)
+            logs.append(run.with_suffix(".log"))
+    own.runs.mkdir(parents=True, exist_ok=True)
+    codes = train_all(commands, logs, at_once, deadline)
+    for code, log in zip(codes, logs, strict=True):
+        if code not in (0, INTERRUPTED):
+            print(f"record: {log.read_text(errors='replace').strip().splitlines()[-1]}; see {log}", file=sys.stderr)
+            return code
+    if INTERRUPTED in codes:
+        print("record: not done; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    output = own.output or RESULTS / f"record_{own.row}"
+    called = "python benchmarks/record.py " + shlex.join(sys.argv[1:])
+    try:
+        result = measure(own.row, runs, own.data_dir)
+    except UserError as error:
+        print(f"record: {error}", file=sys.stderr)
+        return 2
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    output.with_suffix(".md").write_text(page(result, at_once, called))
+    print(output.with_suffix(".md").read_text())
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")  # the logs tell of an epoch when it is done
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Two training images in one: mixup and CutMix, for a whole batch at once on the device it is on.
+
+H. Zhang et al., "mixup: Beyond Empirical Risk Minimization" (2018, arXiv:1710.09412); S. Yun et al., "CutMix:
+Regularization Strategy to Train Strong Classifiers with Localizable Features" (2019, arXiv:1905.04899).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def mix_probability(epoch: int, num_epochs: int, greatest: float, ramp: tuple[float, float]) -> float:
+    """The probability that a batch of an epoch is mixed.
+
+    Args:
+        epoch: from 0 to num_epochs - 1.
+        num_epochs: of the whole run.
+        greatest: the probability after the rise, 0..1.
+        ramp: the parts of the epochs, 0..1, at which the rise from zero ends and after which nothing is mixed.
+    """
+    start, end = ramp
+    if epoch >= round(end * num_epochs):
+        return 0.0
+    return greatest * min(1.0, epoch / (start * num_epochs)) if start > 0 else greatest
+
+
+def mix(
+    images: Tensor, labels: Tensor, num_classes: int, *, probability: float, alpha: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Mix every image of a batch with the one before it, the first with the last; or leave the batch as it is.
+
+    The whole batch by mixup or the whole batch by CutMix, with even chances; every image with a share, and for CutMix
+    a place, of its own. The same batch and seed give the same result. Nothing here waits for a GPU.
+
+    Args:
+        images: float (N, channels, height, width).
+        labels: int64 (N,).
+        num_classes: of the targets.
+        probability: that the batch is mixed, 0..1.
+        alpha: the partner's share of an image is drawn from Beta(alpha, alpha); above 0.
+        seed: what all draws follow from.
+
+    Returns:
+        The images and what to answer: the mixed images with targets, float32 (N, num_classes), each of sum 1; or both
+        arguments as they are.
+    """
+    random = np.random.default_rng(seed)
+    if random.random() >= probability:
+        return images, labels
+    partners = images.roll(1, 0)
+    shares = torch.from_numpy(random.beta(alpha, alpha, len(images)).astype(np.float32))
+    if random.random() < 0.5:
+        shares = shares.to(images.device, non_blocking=True)
+        mixed = images.lerp(partners, shares.view(-1, 1, 1, 1).to(images.dtype))
+    else:
+        boxes = _boxes(shares, torch.from_numpy(random.random((2, len(images)), np.float32)), images.shape[2:])
+        boxes = boxes.to(images.device, non_blocking=True)
+        mixed = torch.where(boxes.unsqueeze(1), partners, images)
+        shares = boxes.float().mean((1, 2))
+    targets = torch.eye(num_classes, device=labels.device)[labels]
+    return mixed, targets.lerp(targets.roll(1, 0), shares.unsqueeze(1))
+
+
+def _boxes(shares: Tensor, middles: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Rectangles of the image's proportions, of about the given shares of it, cut off at its edge: bool (N, h, w)."""
+    inside = torch.ones(1, dtype=torch.bool)
+    for axis, (side, middle) in enumerate(zip(size, middles, strict=True)):
+        places = torch.arange(side).view(-1, 1) if axis == 0 else torch.arange(side).view(1, -1)
+        distance = (places - (middle.view(-1, 1, 1) * side).floor()).abs()
+        inside = inside & (2 * distance < (shares.sqrt() * side).round().view(-1, 1, 1))
+    return inside
+
+
+def main_labels(targets: Tensor) -> Tensor:
+    """The class with the greatest share of each image, int64 (N,), of what ``mix`` says to answer."""
+    return targets if targets.ndim == 1 else targets.argmax(1)

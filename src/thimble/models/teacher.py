@@ -1,0 +1,62 @@
+"""Teachers: networks far too large for a thimble, which train fast and tell a small one what they know.
+
+A stem and three stages, each of which halves the resolution by max-pooling behind its first convolution, then a head:
+the shape of D. Page's "How to Train Your ResNet" (2018) and, in its widths and depths, of cifar10-airbench (K. Jordan,
+"94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, arXiv:2404.00498). A stage's further convolutions are
+residual where there are two of them. ``distillation`` says what a teacher is for.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import nn
+
+from .classifier import Classifier, Residual
+
+TEACHERS: dict[str, tuple[tuple[int, ...], int]] = {
+    "teacher-2m": ((64, 256, 256), 2),
+    "teacher-10m": ((128, 384, 512), 3),
+}
+"""By name: the widths of the stages, and the convolutions in each."""
+
+
+def stage(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
+    """Halve the resolution and widen: (N, in_channels, h, w) to (N, out_channels, h // 2, w // 2), h and w above 1.
+
+    Args:
+        in_channels, out_channels: of the first convolution; the others keep out_channels.
+        depth: the number of convolutions, at least 1. Those after the first are a residual branch if there are two.
+    """
+    first = [_conv(in_channels, out_channels), nn.MaxPool2d(2), *_norm(out_channels)]
+    rest = [layer for _ in range(depth - 1) for layer in (_conv(out_channels, out_channels), *_norm(out_channels))]
+    return nn.Sequential(*first, *([Residual(*rest)] if depth > 2 else rest))
+
+
+def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+
+
+def _norm(channels: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels), nn.GELU()]
+
+
+def teacher(name: str, num_classes: int = 10, dropout: float = 0.0) -> Classifier:
+    """Build a teacher.
+
+    Args:
+        name: one of ``TEACHERS``.
+        num_classes: the number of logits.
+        dropout: the probability, in 0..1, of the dropout before the head.
+    """
+    widths, depth = TEACHERS[name]
+    blocks: dict[str, nn.Module] = {"stem": nn.Sequential(_conv(3, 32), *_norm(32))}
+    for number, (before, width) in enumerate(zip((32, *widths), widths, strict=False), start=1):
+        blocks[f"stage{number}"] = stage(before, width, depth)
+    blocks["head"] = nn.Sequential(
+        nn.AdaptiveMaxPool2d(1), nn.Dropout(dropout), nn.Conv2d(widths[-1], num_classes, 1, bias=False)
+    )
+    return Classifier(blocks, name=name, arguments={"num_classes": num_classes, "dropout": dropout})
+
+
+MODELS = {name: partial(teacher, name) for name in TEACHERS}

@@ -1,0 +1,109 @@
+"""The Thimble family: ``thimble-78k``, ``thimble-97k`` and ``thimble-150k``, as accurate as so few parameters get.
+
+A stem, two stages, a head, each stage a row of equal residual blocks; ``TABLE`` has them all. Most of the parameters
+work at 16x16, where one of them makes 256 multiply-adds, and the rest at 32x32. A block is
+
+    depthwise 3x3 -> pointwise, wider -> BatchNorm, ReLU -> pointwise, narrow -> BatchNorm, scaled -> add
+
+and its parts come from
+
+- depthwise-separable convolutions: L. Sifre and S. Mallat (2014), as A. Howard et al., "MobileNets" (2017,
+  arXiv:1704.04861) use them: space and channels are mixed apart, for a ninth of the parameters;
+- the residual connection around a block that is wide inside and narrow outside: M. Sandler et al., "MobileNetV2:
+  Inverted Residuals and Linear Bottlenecks" (2018, arXiv:1801.04381), whose last convolution has no activation;
+- the depthwise convolution first, where the channels are few: Z. Liu et al., "A ConvNet for the 2020s" (2022,
+  arXiv:2201.03545);
+- a small learned scale per channel at the end of each branch, so that a block begins near the identity: H. Touvron et
+  al., "Going deeper with Image Transformers" (2021, arXiv:2103.17239). Here it is the last BatchNorm's own.
+
+There are BatchNorms, not LayerNorms, as they fold into the convolutions when the network is put on a device. Kernels
+are 3x3: splitting the channels among 3x3, 7x7 and dilated 7x7 was no better, in a short training, and took twice the
+time (docs/log.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from .classifier import Classifier, Residual
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of equal blocks.
+
+    Attributes:
+        width: channels between the blocks.
+        hidden: channels inside a block.
+        blocks: their number.
+    """
+
+    width: int
+    hidden: int
+    blocks: int
+
+
+TABLE: dict[str, tuple[int, tuple[Stage, ...]]] = {
+    "thimble-78k": (78_666, (Stage(32, 72, 4), Stage(48, 88, 6))),
+    "thimble-97k": (97_530, (Stage(32, 88, 4), Stage(48, 96, 7))),
+    "thimble-150k": (150_576, (Stage(40, 64, 4), Stage(64, 112, 8))),
+}
+"""By name: the most parameters that it may have for ten classes, and its stages, the first at full resolution. The
+budgets are those of MLPerf Tiny's ResNet-8, of the best published network of this size and of the reference network."""
+
+_SCALE = 0.2
+"""Where a branch's scale begins. At 0 it would learn nothing in the first step."""
+
+
+def block(width: int, hidden: int) -> Residual:
+    """Mix space, then channels, and add: (N, width, h, w) to the same shape."""
+    scale = nn.BatchNorm2d(width)
+    nn.init.constant_(scale.weight, _SCALE)
+    return Residual(
+        _depthwise(width),
+        nn.Conv2d(width, hidden, 1, bias=False),
+        nn.BatchNorm2d(hidden),
+        nn.ReLU(),
+        nn.Conv2d(hidden, width, 1, bias=False),
+        scale,
+    )
+
+
+def _depthwise(channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
+
+
+def thimble(name: str, num_classes: int = 10, dropout: float = 0.0) -> Classifier:
+    """Build a network of the family.
+
+    Args:
+        name: one of ``TABLE``.
+        num_classes: the number of logits. More than ten cost more parameters than the name says.
+        dropout: the probability, in 0..1, of the dropout before the head.
+
+    Raises:
+        ValueError: the table gives it more parameters than its budget.
+    """
+    budget, stages = TABLE[name]
+    width = stages[0].width
+    blocks: dict[str, nn.Module] = {
+        "stem": nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+    }
+    for number, stage in enumerate(stages, start=1):
+        if number > 1:
+            blocks[f"down{number - 1}"] = nn.Sequential(
+                _depthwise(width, stride=2), nn.Conv2d(width, stage.width, 1, bias=False), nn.BatchNorm2d(stage.width)
+            )
+        width = stage.width
+        blocks[f"stage{number}"] = nn.Sequential(*(block(width, stage.hidden) for _ in range(stage.blocks)))
+    blocks["head"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Dropout(dropout), nn.Conv2d(width, num_classes, 1))
+    model = Classifier(blocks, name=name, arguments={"num_classes": num_classes, "dropout": dropout})
+    if num_classes <= 10 and model.num_parameters > budget:
+        raise ValueError(f"{name} has {model.num_parameters:,} parameters: expected at most {budget:,}, see TABLE")
+    return model
+
+
+MODELS = {name: partial(thimble, name) for name in TABLE}
