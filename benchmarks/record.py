@@ -157,7 +157,8 @@ def page(result: dict[str, Any], at_once: int, called: str) -> str:
 
 def main() -> int:
     """Train what is left to train, then measure and write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    # Nothing abbreviated: --data is thimble's, not --data-dir.
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     parser.add_argument("row", choices=list_models(), help="the architecture")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from --first-seed on")
     parser.add_argument("--first-seed", type=int, default=0)
