@@ -26,13 +26,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from latency import BASE
+from latency import measure as latency
 from seeds import combine, markdown, read_run
 
 from thimble.checkpoint import STATE_FOLDER, WEIGHTS_FILE, load_weights
 from thimble.config import UserError
 from thimble.data import load_dataset
 from thimble.evaluation import evaluate
-from thimble.models import Classifier, build_model, list_models
+from thimble.models import build_model, list_models
 from thimble.summary import summarize
 
 RESULTS = Path(__file__).parent / "results"
@@ -87,27 +89,6 @@ def train_all(commands: list[list[str]], logs: list[Path], at_once: int, deadlin
     return codes
 
 
-def latency_ratio(model: Classifier, repeats: int = 200) -> dict[str, float]:
-    """Milliseconds for one image on one thread, medians, of the model and of the reference network in turn."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    image = torch.zeros(1, 3, 32, 32).to(memory_format=torch.channels_last)
-    both = [network.eval().to(memory_format=torch.channels_last) for network in (model, build_model("reference"))]  # type: ignore[call-overload]
-    seconds: list[list[float]] = [[], []]
-    try:
-        with torch.inference_mode():
-            for _ in range(repeats):
-                for network, times in zip(both, seconds, strict=True):
-                    started = time.perf_counter()
-                    network(image)
-                    times.append(time.perf_counter() - started)
-    finally:
-        torch.set_num_threads(threads)
-    ours, reference = (1000 * statistics.median(times) for times in seconds)
-    ratio = statistics.median(one / other for one, other in zip(*seconds, strict=True))
-    return {"model_ms": ours, "reference_ms": reference, "ratio": ratio}
-
-
 def measure(row: str, runs: list[Path], data_dir: Path | None) -> dict[str, Any]:
     """The row's figures: over its seeds, with flip averaging, its size and its latency."""
     result = combine([read_run(run) for run in runs])
@@ -128,13 +109,14 @@ def measure(row: str, runs: list[Path], data_dir: Path | None) -> dict[str, Any]
             "mean_ece": statistics.mean(each.ece for each in flipped),
         },
         "seconds_per_epoch": statistics.median(seconds),
-        "latency": latency_ratio(load_weights(runs[0] / WEIGHTS_FILE)[0]),
+        "latency": latency({name: build_model(name) for name in dict.fromkeys([BASE, row])}, rounds=200),
     }
 
 
 def page(result: dict[str, Any], at_once: int, called: str) -> str:
     """The result as Markdown: the row's own figures, then those of the seeds."""
-    flip, latency = result["flip"], result["latency"]
+    flip, latencies = result["flip"], result["latency"]
+    base, own = latencies[BASE], latencies[result["recipe"]["model"]]
     spread = "" if flip["standard_deviation"] is None else f" ± {100 * flip['standard_deviation']:.2f}"
     teacher = result["recipe"].get("teacher")
     figures = [
@@ -146,8 +128,8 @@ def page(result: dict[str, Any], at_once: int, called: str) -> str:
         ("teacher", "none" if teacher is None else f"`{Path(teacher).name}`"),
         (
             "latency of one image, PyTorch, one CPU thread",
-            f"{latency['model_ms']:.2f} ms, {latency['ratio']:.2f} times the reference network's"
-            f" {latency['reference_ms']:.2f} ms (in turn)",
+            f"{own['median_ms']:.2f} ms, {own['ratio']:.2f} times the reference network's"
+            f" {base['median_ms']:.2f} ms (in turn)",
         ),
     ]
     head, _, rest = markdown(result, "", called).partition("\n| seed |")

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from training_runs import save_teacher
 
 import thimble.training
-from thimble.config import TrainConfig
+from thimble.config import AugmentConfig, TrainConfig
 from thimble.data import ImageDataset, shapes10
 
 
@@ -50,3 +51,21 @@ def little_run(little_data: None, tmp_path: Path) -> TrainConfig:
         runs=tmp_path,
         name="run",
     )
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> dict[str, Any]:
+    """All that sets the record recipe apart from the reference recipe, with a teacher of the drawings."""
+    return {
+        "optimizer": "muon",
+        "whiten": True,
+        "mix_probability": 1.0,
+        "teacher": str(save_teacher(tmp_path / "teacher.safetensors")),
+        "teacher_weight": 0.5,
+        "ema_decay": 0.9,
+        "swa_fraction": 0.5,
+        "precision": "bf16",
+        "augment": AugmentConfig(
+            affine_probability=1.0, color_probability=0.5, sharpen_probability=0.5, augmenter="batched"
+        ),
+    }

@@ -17,11 +17,11 @@ LAYERS = [
     {"training"},
     {"session"},
     {"evaluation", "summary", "run_folder"},
-    {"progress"},
+    {"distillation", "progress"},
     {"optim", "checkpoint", "batches"},
-    {"augment", "initialization", "receptive_field"},
+    {"augment", "initialization", "mixing", "receptive_field"},
     {"data", "models"},
-    {"runtime", "metrics"},
+    {"runtime", "metrics", "recipes"},
     {"config", "version"},
 ]
 LEVELS = {module: len(LAYERS) - index for index, layer in enumerate(LAYERS) for module in layer}
@@ -113,6 +113,7 @@ def test_imports_go_down(path: Path) -> None:
 def test_the_test_of_directions_is_not_blind() -> None:
     assert {"config", "evaluation", "batches", "run_folder", "runtime", "session"} <= ours(ROOT / "training.py")
     assert {"config", "console", "training", "checkpoint"} <= ours(ROOT / "cli.py")
+    assert {"checkpoint", "config", "data"} <= ours(ROOT / "distillation.py")
     assert ours(ROOT / "data" / "dataset.py") == {"config"}
     assert ours(ROOT / "data" / "shapes10.py") == {"data"}
 
@@ -123,7 +124,7 @@ def test_models_are_torch_and_nothing_of_ours() -> None:
     for path in files:
         assert ours(path) <= {"models"}, path
         outside = {name.split(".")[0] for name in imports_of(path)} - {"thimble"}
-        assert outside <= {"torch", "collections", "typing", "math", "__future__"}, path
+        assert outside <= {"torch", "collections", "dataclasses", "functools", "typing", "math", "__future__"}, path
     assert "torch.nn" in imports_of(ROOT / "models" / "reference.py")
 
 

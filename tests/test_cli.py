@@ -131,6 +131,12 @@ def test_resume_takes_the_settings_of_the_run(
         (["train", "--model", "resnet50"], "--model resnet50: expected one of reference"),
         (["evaluate", "nothing"], "no model 'nothing': expected a weights file, a run folder or a shipped model"),
         (["summary", "nothing"], "no model 'nothing'"),
+        (["summary", "--max-params", "0"], "--max-params 0: expected a whole number of at least 1"),
+        (["summary", "--max-params", "-5"], "--max-params -5: expected a whole number of at least 1"),
+        (["summary", "--max-params", "few"], "Error parsing --max-params"),
+        (["summary", "--max-params", "1.5"], "Error parsing --max-params"),
+        (["train", "--mix-ramp", "0.5", "0.2"], "--mix-ramp (0.5, 0.2): expected two growing fractions from 0 to 1"),
+        (["train", "--teacher", "nothing"], "no model 'nothing'"),
         (["predict", "x.png", "--model", "nothing"], "no model 'nothing'"),
         (["predict"], "expected thimble predict IMAGE..."),
         (["train", "--colour", "green"], "Unrecognized options: --colour, green; see thimble train --help"),
@@ -221,6 +227,40 @@ def test_summary_shows_layers_totals_and_budget(capsys: pytest.CaptureFixture[st
     assert "met" in out
     assert cli.main(["summary", "reference", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["num_parameters"] == 150_576
+
+
+def test_summary_holds_a_model_to_a_number_of_parameters(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["summary", "reference", "--max-params", "150576"]) == 0
+    captured = capsys.readouterr()
+    assert re.search(r"budget +150,576 .*met", captured.out)
+    assert captured.err == ""
+
+    for model in ("reference", str(weights)):
+        assert cli.main(["summary", model, "--max-params", "100000"]) == 1
+        captured = capsys.readouterr()
+        assert one_line(captured.err) == f"thimble: {model} has 150,576 parameters: expected at most 100,000\n"
+        assert re.search(r"budget +100,000 .*exceeded", captured.out)
+        assert "24,265,344" in captured.out  # the table is printed all the same
+
+
+def test_summary_without_a_number_only_shows_the_budget(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "more.safetensors"
+    save_weights(path, build_model("reference", num_classes=11), {})
+    assert cli.main(["summary", str(path)]) == 0
+    captured = capsys.readouterr()
+    assert re.search(r"budget +150,576 .*exceeded", captured.out)
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize(("budget", "code"), [(200_000, 0), (150_000, 1)])
+def test_summary_as_json_has_the_budget_that_was_asked_for(
+    budget: int, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["summary", "reference", "--max-params", str(budget), "--json"]) == code
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert (result["budget"], result["within_budget"]) == (budget, code == 0)
+    assert bool(captured.err) == bool(code)
 
 
 def test_data_describes_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

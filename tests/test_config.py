@@ -17,18 +17,52 @@ from thimble.config import AugmentConfig, TrainConfig, UserError
 from thimble.run_folder import RESUMABLE, from_dict, to_dict
 
 ODD = TrainConfig(
+    model="thimble-78k",
     data="shapes10",
     data_dir=Path("/somewhere/else"),
+    fallback=True,
     validation=0,
     train_images=77,
-    clip_norm=1.5,
+    epochs=3,
+    batch_size=20,
     image_sizes=(16, 32),
     skip_easy=0.25,
     optimizer="muon",
+    learning_rate=0.3,
+    muon_learning_rate=0.04,
     muon_momentum=0.5,
+    warmup_fraction=0.5,
+    momentum=0.8,
+    weight_decay=1e-5,
+    label_smoothing=0.2,
+    mix_probability=0.75,
+    mix_alpha=1.5,
+    mix_ramp=(0.25, 0.875),
+    teacher="runs/teacher",
+    teacher_weight=0.625,
+    temperature=3.5,
+    dropout=0.1,
+    ema_decay=0.5,
+    swa_fraction=0.125,
+    clip_norm=1.5,
     whiten=True,
     compile=True,
-    augment=AugmentConfig(cutout_size=(0.1, 0.9), rotate_limit_degrees=15.0, augmenter="batched"),
+    augment=AugmentConfig(
+        flip_probability=0.25,
+        affine_probability=0.75,
+        shift_limit=0.125,
+        scale_limit=0.25,
+        rotate_limit_degrees=15.0,
+        color_probability=0.375,
+        color_limit=0.5,
+        sharpen_probability=0.625,
+        sharpen_limit=0.75,
+        cutout_probability=0.875,
+        cutout_size=(0.1, 0.9),
+        augmenter="batched",
+    ),
+    seed=7,
+    device="cpu",
     precision="bf16",
     workers=3,
     name="try-1",
@@ -49,11 +83,19 @@ def test_the_defaults_are_valid_and_the_reference_recipe() -> None:
         ("flip_probability", -0.1, "a probability from 0 to 1"),
         ("flip_probability", math.nan, "a probability from 0 to 1"),
         ("affine_probability", 1.01, "a probability from 0 to 1"),
+        ("color_probability", -0.5, "a probability from 0 to 1"),
+        ("color_probability", 1.5, "a probability from 0 to 1"),
+        ("sharpen_probability", -0.01, "a probability from 0 to 1"),
+        ("sharpen_probability", math.nan, "a probability from 0 to 1"),
         ("cutout_probability", 2, "a probability from 0 to 1"),
         ("shift_limit", -0.01, "a fraction from 0 to less than 1"),
         ("shift_limit", 1.0, "a fraction from 0 to less than 1"),
         ("scale_limit", 1.0, "a fraction from 0 to less than 1"),
         ("scale_limit", math.inf, "a fraction from 0 to less than 1"),
+        ("color_limit", 1.0, "a fraction from 0 to less than 1"),
+        ("color_limit", -0.1, "a fraction from 0 to less than 1"),
+        ("sharpen_limit", 1.0, "a fraction from 0 to less than 1"),
+        ("sharpen_limit", math.nan, "a fraction from 0 to less than 1"),
         ("rotate_limit_degrees", 180.5, "degrees from 0 to 180"),
         ("rotate_limit_degrees", -1.0, "degrees from 0 to 180"),
         ("cutout_size", (0.0, 0.5), "two growing fractions above 0, below 1"),
@@ -86,6 +128,20 @@ def test_augmentation_out_of_range_is_refused(name: str, value: Any, expected: s
         ("dropout", 1.0, "a number from 0 to less than 1"),
         ("ema_decay", 1.0, "a number from 0 to less than 1"),
         ("ema_decay", math.nan, "a number from 0 to less than 1"),
+        ("swa_fraction", 1.0, "a number from 0 to less than 1"),
+        ("swa_fraction", -0.1, "a number from 0 to less than 1"),
+        ("mix_probability", 1.5, "a fraction from 0 to 1"),
+        ("mix_probability", -0.1, "a fraction from 0 to 1"),
+        ("mix_alpha", 0.0, "a number above 0"),
+        ("mix_alpha", math.inf, "a number above 0"),
+        ("mix_ramp", (-0.1, 1.0), "two growing fractions from 0 to 1"),
+        ("mix_ramp", (0.5, 0.4), "two growing fractions from 0 to 1"),
+        ("mix_ramp", (0.5, 1.1), "two growing fractions from 0 to 1"),
+        ("mix_ramp", (0.0, math.nan), "two growing fractions from 0 to 1"),
+        ("teacher_weight", 1.1, "a fraction from 0 to 1"),
+        ("teacher_weight", -0.1, "a fraction from 0 to 1"),
+        ("temperature", 0.0, "a number above 0"),
+        ("temperature", math.nan, "a number above 0"),
         ("warmup_fraction", 1.5, "a fraction from 0 to 1"),
         ("warmup_fraction", -0.5, "a fraction from 0 to 1"),
         ("learning_rate", 0.0, "a number above 0"),
@@ -121,6 +177,9 @@ def test_the_ends_of_the_ranges_are_inside() -> None:
     TrainConfig(epochs=1, batch_size=2, validation=0, seed=0, momentum=0.0, label_smoothing=0.0, dropout=0.0)
     TrainConfig(ema_decay=0.0, warmup_fraction=0.0, weight_decay=0.0, workers=0, train_images=1, clip_norm=1e-9)
     TrainConfig(warmup_fraction=1.0)
+    TrainConfig(mix_probability=0.0, mix_alpha=1e-9, mix_ramp=(0.0, 0.0), teacher_weight=0.0, temperature=1e-9)
+    TrainConfig(mix_probability=1.0, mix_ramp=(1.0, 1.0), teacher_weight=1.0, swa_fraction=0.99)
+    TrainConfig(mix_ramp=(0.5, 0.5), swa_fraction=0.0)
 
 
 def test_a_batch_of_one_cannot_train_batchnorm() -> None:
@@ -146,15 +205,17 @@ def test_through_json_and_back(settings: TrainConfig) -> None:
     back = from_dict(json.loads(json.dumps(to_dict(settings), allow_nan=False)))
     assert back == settings
     assert isinstance(back.runs, Path)
-    assert isinstance(back.augment.cutout_size, tuple)
+    assert all(isinstance(pair, tuple) for pair in (back.augment.cutout_size, back.mix_ramp, back.image_sizes))
 
 
 def test_odd_settings_differ_from_the_defaults() -> None:
-    """Else the round trip above could lose them unseen."""
+    """All of them, else the round trip above could lose one unseen."""
+    for odd, defaults in ((ODD, TrainConfig()), (ODD.augment, AugmentConfig())):
+        for each in dataclasses.fields(defaults):
+            assert getattr(odd, each.name) != getattr(defaults, each.name), each.name
     plain = to_dict(ODD)
     assert (plain["data_dir"], plain["runs"]) == ("/somewhere/else", "my/runs")
-    assert plain["augment"]["cutout_size"] == [0.1, 0.9]
-    assert TrainConfig().data_dir is None
+    assert (plain["augment"]["cutout_size"], plain["mix_ramp"]) == ([0.1, 0.9], [0.25, 0.875])
     assert from_dict(plain).data_dir == Path("/somewhere/else")
 
 
@@ -172,6 +233,11 @@ def test_odd_settings_differ_from_the_defaults() -> None:
         {"name": 5},
         {"runs": None},
         {"data_dir": 5},
+        {"mix_ramp": 0.5},
+        {"mix_ramp": [0.1, 0.2, 0.3]},
+        {"mix_ramp": ["a", "b"]},
+        {"temperature": "hot"},
+        {"swa_fraction": None},
         {"augment": None},
         {"augment": []},
         {"augment": "strong"},
@@ -180,6 +246,7 @@ def test_odd_settings_differ_from_the_defaults() -> None:
         {"augment": {**to_dict(TrainConfig())["augment"], "cutout_size": 0.5}},
         {"augment": {**to_dict(TrainConfig())["augment"], "cutout_size": [0.1, 0.2, 0.3]}},
         {"augment": {**to_dict(TrainConfig())["augment"], "flip_probability": "often"}},
+        {"augment": {**to_dict(TrainConfig())["augment"], "color_limit": "much"}},
     ],
 )
 def test_unknown_and_mistyped_fields_are_refused(change: dict[str, Any]) -> None:
@@ -209,6 +276,7 @@ def test_a_missing_field_of_the_augmentation_is_refused_and_named() -> None:
 def test_what_may_change_on_resumption_are_fields() -> None:
     assert {field.name for field in dataclasses.fields(TrainConfig)} > RESUMABLE
     assert not RESUMABLE & {"seed", "epochs", "batch_size", "augment", "precision", "learning_rate"}
+    assert not RESUMABLE & {"teacher", "teacher_weight", "mix_probability", "mix_alpha", "mix_ramp", "swa_fraction"}
 
 
 @pytest.mark.parametrize("settings", [AugmentConfig, TrainConfig])

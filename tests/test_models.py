@@ -1,4 +1,4 @@
-"""The networks: the reference network against its published listing, stored numbers and its promises."""
+"""The networks: the reference network against its published listing, stored numbers and promises; the teachers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 import torchsummary
 from torch import Tensor, nn
 
+from thimble.checkpoint import load_weights, save_weights
 from thimble.models import MODELS, Classifier, build_model, list_models
+from thimble.models.teacher import TEACHERS
 
 # Logits of the network that seed 0 gives, of a train-mode batch of `waves()`. Stored on x86 with PyTorch 2.13.
 GOLDEN = [
@@ -139,6 +141,63 @@ def test_every_model_can_be_built_again_from_what_it_carries() -> None:
         assert model.name == name
         assert again.arguments == model.arguments
         assert [tensor.shape for tensor in again.parameters()] == [tensor.shape for tensor in model.parameters()]
+
+
+def test_the_smaller_teacher_has_as_many_parameters_as_by_hand() -> None:
+    """Convolutions without bias, and two for each channel of a BatchNorm."""
+    expected = 9 * 3 * 32 + 2 * 32  # the stem
+    for before, width in ((32, 64), (64, 256), (256, 256)):
+        expected += 9 * before * width + 9 * width * width + 2 * 2 * width
+    assert build_model("teacher-2m").num_parameters == expected + 256 * 10 == 1_978_016
+
+
+def test_teachers_are_named_after_their_size() -> None:
+    assert set(TEACHERS) <= set(list_models())
+    sizes = {name: build_model(name).num_parameters for name in TEACHERS}
+    assert [name for name, size in sizes.items() if name != f"teacher-{round(size / 1e6)}m"] == []
+    assert list(sizes.values()) == sorted(sizes.values())
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_teachers_take_images_of_several_sizes(name: str) -> None:
+    model = build_model(name, num_classes=7)
+    for mode in (True, False):
+        model.train(mode)
+        for side in (32, 24, 16):
+            logits = model(waves(side, side))
+            assert logits.shape == (2, 7)
+            assert logits.isfinite().all()
+    assert model.arguments == {"num_classes": 7, "dropout": 0.0}
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_dropout_of_a_teacher_drops_in_training_only(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_model(name, dropout=0.5)
+    assert [module.p for module in model.modules() if isinstance(module, nn.Dropout)] == [0.5]
+    model.train()
+    assert not torch.equal(model(waves(16, 16)), model(waves(16, 16)))
+    model.eval()
+    assert torch.equal(model(waves(16, 16)), model(waves(16, 16)))
+    assert torch.equal(build_model(name).train()(waves(16, 16)).isfinite(), torch.ones(2, 10, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_every_parameter_of_a_teacher_learns(name: str) -> None:
+    model = build_model(name).train()
+    model(waves(16, 16)).square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+
+
+def test_a_teacher_is_saved_and_loaded(tmp_path: Path) -> None:
+    model = build_model("teacher-2m", num_classes=5, dropout=0.25).train()
+    model(waves())  # moves the statistics of BatchNorm
+    save_weights(tmp_path / "teacher.safetensors", model, {})
+    again, metadata = load_weights(tmp_path / "teacher.safetensors")
+    assert (again.name, again.arguments) == ("teacher-2m", {"num_classes": 5, "dropout": 0.25})
+    assert metadata["num_parameters"] == model.num_parameters
+    assert not again.training
+    assert torch.equal(again(waves()), model.eval()(waves()))
 
 
 def trained() -> Classifier:

@@ -20,25 +20,29 @@ from thimble.training import train
 
 
 # The signal comes while a step is reported; the next one finishes, or the validation that is due. The fast recipe's
-# second epoch has a step less.
+# second epoch has a step less; the record recipe's average changes its kind after the fifth step.
 @pytest.mark.parametrize(
-    ("step", "last", "number", "changes"),
+    ("step", "last", "number", "recipe"),
     [
-        (2, 3, signal.SIGINT, {}),
-        (4, 5, signal.SIGINT, {}),
-        (5, 5, signal.SIGINT, {}),
-        (9, 10, signal.SIGINT, {}),
-        (2, 3, signal.SIGTERM, {}),
-        (9, 10, signal.SIGTERM, {}),
-        (2, 3, signal.SIGINT, FAST),
-        (5, 5, signal.SIGINT, FAST),
-        (6, 7, signal.SIGINT, FAST),
-        (8, 9, signal.SIGINT, FAST),
+        (2, 3, signal.SIGINT, "reference"),
+        (4, 5, signal.SIGINT, "reference"),
+        (5, 5, signal.SIGINT, "reference"),
+        (9, 10, signal.SIGINT, "reference"),
+        (2, 3, signal.SIGTERM, "reference"),
+        (9, 10, signal.SIGTERM, "reference"),
+        (2, 3, signal.SIGINT, "fast"),
+        (5, 5, signal.SIGINT, "fast"),
+        (6, 7, signal.SIGINT, "fast"),
+        (8, 9, signal.SIGINT, "fast"),
+        (2, 3, signal.SIGINT, "record"),
+        (5, 5, signal.SIGINT, "record"),
+        (7, 8, signal.SIGINT, "record"),
     ],
 )
 def test_an_interrupted_run_resumes_to_the_last_bit(
-    little_run: TrainConfig, step: int, last: int, number: signal.Signals, changes: dict[str, Any]
+    little_run: TrainConfig, record: dict[str, Any], step: int, last: int, number: signal.Signals, recipe: str
 ) -> None:
+    changes = {"reference": {}, "fast": FAST, "record": record}[recipe]
     little_run = dataclasses.replace(little_run, **changes)
     whole = train(dataclasses.replace(little_run, name="whole"))
     handler = signal.getsignal(number)

@@ -9,14 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from training_runs import FAST, Interrupting, rows, same_tensors, tensors
+from training_runs import FAST, Interrupting, rows, same_tensors, tensors, with_session
 
 import thimble.training
 from thimble.batches import EpochBatches
@@ -24,18 +23,6 @@ from thimble.checkpoint import load_state
 from thimble.config import Interrupted, RunError, TrainConfig
 from thimble.session import Session
 from thimble.training import train
-
-
-def with_session(monkeypatch: pytest.MonkeyPatch, change: Callable[[Session], Any]) -> None:
-    """Have every training's session changed before its first step."""
-    begin = vars(thimble.training)["begin"]
-
-    def changed(*arguments: Any) -> Session:
-        session: Session = begin(*arguments)
-        change(session)
-        return session
-
-    monkeypatch.setattr(thimble.training, "begin", changed)
 
 
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -59,11 +46,12 @@ def test_each_part_of_the_fast_recipe_changes_the_result_and_trains(little_run: 
     assert changed.history[0]["images_per_second"] > 0
 
 
-@pytest.mark.parametrize("changes", [{}, FAST], ids=["reference recipe", "fast recipe"])
+@pytest.mark.parametrize("recipe", ["reference", "fast", "record"])
 def test_on_a_gpu_nothing_is_read_within_an_epoch(
-    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], recipe: str
 ) -> None:
     """That path, on the CPU: the same result to the last bit, told of once an epoch, without reading a value back."""
+    changes = {"reference": {}, "fast": FAST, "record": record}[recipe]
     every_step = train(little_run, name="other", **changes)
     operations, step, batch = Operations(), vars(thimble.training)["_step"], EpochBatches.__getitem__
 
@@ -82,7 +70,7 @@ def test_on_a_gpu_nothing_is_read_within_an_epoch(
     with_session(monkeypatch, lambda session: setattr(session, "reads_every_step", False))
     watching = Interrupting(-1)
     result = train(little_run, observer=watching, **changes)
-    assert watching.steps == ([5, 9] if changes else [5, 10])
+    assert watching.steps == ([5, 9] if recipe == "fast" else [5, 10])
     assert same_tensors(tensors(result.run), tensors(every_step.run))
     for row, other in zip(result.history, every_step.history, strict=True):
         assert row["train_accuracy"] == other["train_accuracy"]

@@ -83,6 +83,15 @@ def test_more_classes_exceed_the_budget() -> None:
     assert not summary.within_budget
 
 
+def test_another_budget_is_met_or_exceeded() -> None:
+    for budget, met in ((150_576, True), (150_575, False), (1, False), (10**9, True)):
+        summary = summarize("reference", budget=budget)
+        assert (summary.budget, summary.within_budget) == (budget, met)
+        assert (summary.to_dict()["budget"], summary.to_dict()["within_budget"]) == (budget, met)
+        assert summary.layers == summarize("reference").layers
+    assert BUDGET == 150_576 == summarize("reference").budget
+
+
 def test_a_weights_file_is_summarized(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_weights(path, build_model("reference", num_classes=4), {})

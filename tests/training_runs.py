@@ -1,18 +1,25 @@
-"""What the tests of training share: an observer that interrupts, and what to read in a run folder."""
+"""What the tests of training share: an observer that interrupts, a teacher, and what to read in a run folder."""
 
 from __future__ import annotations
 
 import csv
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import safetensors.torch
 import torch
 
+import thimble.training
+from thimble.checkpoint import save_weights
 from thimble.config import AugmentConfig
+from thimble.data import normalize, shapes10
+from thimble.models import Classifier, build_model
 from thimble.progress import Observer, Progress
+from thimble.session import Session
 
 
 class Interrupting(Observer):
@@ -38,6 +45,38 @@ FAST: dict[str, Any] = {
     "precision": "bf16",
     "augment": AugmentConfig(affine_probability=1.0, augmenter="batched"),
 }
+
+
+def little_teacher() -> Classifier:
+    """A network of the drawings that answers each with confidence, as an untrained one would not."""
+    drawings = shapes10(40, seed=3)
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        model = build_model("reference")
+    model.classes, model.mean, model.std = drawings.classes, drawings.mean, drawings.std
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    torch.nn.init.normal_(model.get_parameter("output.1.weight"), generator=torch.Generator().manual_seed(12))
+    model.train()(normalize(drawings.images, drawings.mean, drawings.std))
+    return model.eval()
+
+
+def save_teacher(path: Path) -> Path:
+    save_weights(path, little_teacher(), {})
+    return path
+
+
+def with_session(monkeypatch: pytest.MonkeyPatch, change: Callable[[Session], Any]) -> None:
+    """Have every training's session changed before its first step."""
+    begin = vars(thimble.training)["begin"]
+
+    def changed(*arguments: Any) -> Session:
+        session: Session = begin(*arguments)
+        change(session)
+        return session
+
+    monkeypatch.setattr(thimble.training, "begin", changed)
 
 
 def rows(run: Path) -> list[dict[str, str]]:
