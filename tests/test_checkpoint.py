@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from thimble.checkpoint import (
     list_pretrained,
@@ -417,3 +417,30 @@ def test_a_state_that_is_missing_or_damaged(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(UserError, match=r"state\.safetensors is cut short or damaged"):
         load_state(tmp_path)
+
+
+def test_half_precision_halves_the_parameters_and_comes_back_as_float32(tmp_path: Path) -> None:
+    """BatchNorm's statistics stay whole: a variance of 1e-9 would be lost in float16."""
+    model = build_model("thimble-78k").eval()
+    norm = next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d))
+    assert norm.running_var is not None
+    norm.running_var.fill_(1e-9)
+    for name, half in (("whole", False), ("half", True)):
+        save_weights(tmp_path / name, model, {}, half=half)
+    halved = load_weights(tmp_path / "half")[0]
+    sizes = {name: (tmp_path / name).stat().st_size for name in ("whole", "half")}
+    assert sizes["whole"] - sizes["half"] == pytest.approx(2 * model.num_parameters, abs=2000)
+    for name, tensor in halved.state_dict().items():
+        assert tensor.dtype in (torch.float32, torch.int64)
+        torch.testing.assert_close(tensor, model.state_dict()[name], rtol=1e-3, atol=1e-7)
+    assert all(bool((buffer == model.get_buffer(name)).all()) for name, buffer in halved.named_buffers())
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_a_parameter_too_large_for_half_precision_is_noticed_when_it_is_loaded(tmp_path: Path) -> None:
+    model = build_model("thimble-78k")
+    with torch.no_grad():
+        next(model.parameters()).fill_(1e6)
+    save_weights(tmp_path / "half", model, {}, half=True)
+    with pytest.raises(UserError, match="holds values that are not finite"):
+        load_weights(tmp_path / "half")

@@ -238,6 +238,7 @@ def test_odd_settings_differ_from_the_defaults() -> None:
         {"mix_ramp": ["a", "b"]},
         {"temperature": "hot"},
         {"swa_fraction": None},
+        {"teacher": 5},
         {"augment": None},
         {"augment": []},
         {"augment": "strong"},

@@ -193,7 +193,9 @@ def test_a_teacher_that_is_nowhere_is_refused_before_any_data_is_loaded(
     monkeypatch.setattr(thimble.training, "load_dataset", lambda *arguments, **_: loaded.append(arguments))
     assert cli.main(["train", "--teacher", "nobody", "--runs", str(tmp_path / "runs")]) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("thimble: no model 'nobody': expected a weights file, a run folder or")
+    assert captured.err.startswith(
+        "thimble: --teacher nobody: no model 'nobody': expected a weights file, a run folder or"
+    )
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert loaded == []

@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from thimble.checkpoint import load_weights, save_weights
 from thimble.models import MODELS, Classifier, build_model, list_models
+from thimble.models.classifier import Residual
 from thimble.models.teacher import TEACHERS
+from thimble.models.thimble import TABLE
+from thimble.receptive_field import receptive_field_by_gradient
+from thimble.summary import summarize
 
 # Logits of the network that seed 0 gives, of a train-mode batch of `waves()`. Stored on x86 with PyTorch 2.13.
 GOLDEN = [
@@ -208,3 +212,50 @@ def trained() -> Classifier:
             module.momentum = 1.0
     model.train()(waves())
     return model.eval()
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_family_keeps_its_budgets(name: str) -> None:
+    """At most as many parameters as the name promises, and under 60 million multiply-adds: mind the CPU user."""
+    budget, _ = TABLE[name]
+    summary = summarize(name, budget=budget)
+    assert 0.99 * budget < summary.num_parameters <= budget
+    assert summary.within_budget
+    assert summary.num_multiply_adds < 60_000_000
+
+
+def test_the_budgets_are_the_published_ones() -> None:
+    assert {name: budget for name, (budget, _) in TABLE.items()} == {
+        **{"thimble-78k": 78_666, "thimble-97k": 97_530, "thimble-150k": 150_576},
+    }
+
+
+def test_a_table_over_its_budget_is_refused_when_the_network_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TABLE, "thimble-78k", (78_665, TABLE["thimble-78k"][1]))
+    with pytest.raises(ValueError, match=r"^thimble-78k has 78,666 parameters: expected at most 78,665, see TABLE$"):
+        build_model("thimble-78k")
+
+
+@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("size", [16, 32, 33, 64])
+def test_the_family_gives_logits_for_images_of_any_size(name: str, size: int) -> None:
+    model = build_model(name, num_classes=7, dropout=0.5)
+    assert model(torch.randn(2, 3, size, size)).shape == (2, 7)
+    assert len(model.classes) == 7
+
+
+def test_a_block_begins_near_the_identity_and_still_learns() -> None:
+    model = build_model("thimble-78k")
+    blocks = [module for module in model.modules() if isinstance(module, Residual)]
+    assert len(blocks) == sum(stage.blocks for stage in TABLE["thimble-78k"][1])
+    images = torch.randn(8, 48, 8, 8)
+    with torch.no_grad():
+        change = blocks[-1](images) - images
+    assert 0.1 < float(change.std()) < 0.3
+    model(torch.randn(8, 3, 16, 16)).square().sum().backward()
+    assert all(parameter.grad is not None and bool(parameter.grad.any()) for parameter in model.parameters())
+
+
+def test_the_receptive_field_of_a_residual_network_is_what_the_gradient_says() -> None:
+    model = build_model("thimble-78k")
+    assert summarize(model).receptive_field == receptive_field_by_gradient(model) == 37

@@ -208,6 +208,10 @@ class TrainConfig:
         for name in ("data_dir", "runs"):  # plain strings, as Python users give them
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
+        teacher: Any = self.teacher
+        if isinstance(teacher, Path):
+            object.__setattr__(self, "teacher", str(teacher))
+        _require(self, "teacher", isinstance(teacher, str | Path | None), "the name or the path of a model")
         for name in ("data", "device", "precision", "optimizer"):
             _require_choice(self, name)
         for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("seed", 0)):

@@ -28,7 +28,10 @@ class Teacher:
 
     def __init__(self, model: str) -> None:
         self.name = model
-        self.model = load_model(model).requires_grad_(False)
+        try:
+            self.model = load_model(model).requires_grad_(False)
+        except UserError as error:
+            raise UserError(f"--teacher {model}: {error}") from error
 
     def check(self, data: ImageDataset) -> None:
         """Refuse data that the teacher was not made for.

@@ -51,12 +51,12 @@ def mix(
         return images, labels
     partners = images.roll(1, 0)
     shares = torch.from_numpy(random.beta(alpha, alpha, len(images)).astype(np.float32))
+    shares = shares.to(images.device, non_blocking=True)
     if random.random() < 0.5:
-        shares = shares.to(images.device, non_blocking=True)
         mixed = images.lerp(partners, shares.view(-1, 1, 1, 1).to(images.dtype))
     else:
-        boxes = _boxes(shares, torch.from_numpy(random.random((2, len(images)), np.float32)), images.shape[2:])
-        boxes = boxes.to(images.device, non_blocking=True)
+        middles = torch.from_numpy(random.random((2, len(images)), np.float32))
+        boxes = _boxes(shares, middles.to(images.device, non_blocking=True), images.shape[2:])
         mixed = torch.where(boxes.unsqueeze(1), partners, images)
         shares = boxes.float().mean((1, 2))
     targets = torch.eye(num_classes, device=labels.device)[labels]
@@ -65,11 +65,12 @@ def mix(
 
 def _boxes(shares: Tensor, middles: Tensor, size: tuple[int, ...]) -> Tensor:
     """Rectangles of the image's proportions, of about the given shares of it, cut off at its edge: bool (N, h, w)."""
-    inside = torch.ones(1, dtype=torch.bool)
+    inside = torch.ones(1, dtype=torch.bool, device=shares.device)
     for axis, (side, middle) in enumerate(zip(size, middles, strict=True)):
-        places = torch.arange(side).view(-1, 1) if axis == 0 else torch.arange(side).view(1, -1)
-        distance = (places - (middle.view(-1, 1, 1) * side).floor()).abs()
-        inside = inside & (2 * distance < (shares.sqrt() * side).round().view(-1, 1, 1))
+        length = (shares.sqrt() * side).round().view(-1, 1, 1)
+        first = (middle.view(-1, 1, 1) * side).floor() - (length / 2).floor()
+        places = torch.arange(side, device=shares.device).view((-1, 1) if axis == 0 else (1, -1))
+        inside = inside & (places >= first) & (places < first + length)
     return inside
 
 

@@ -205,8 +205,9 @@ def write_logs(run: Path, config: TrainConfig, history: list[Row], closing: str 
         f" {config.learning_rate}, seed {config.seed}, {config.precision}. Every setting: `config.json`; machine and"
         " versions: `environment.json`.",
         "",
-        "Losses are cross-entropies with the recipe's label smoothing. Training is measured on the augmented images"
-        " while the weights move; validation on images held out of training, with the averaged weights.",
+        "Training is measured on the augmented images while the weights move, and its loss is what the recipe"
+        " minimises; validation on images held out of training, with the averaged weights and the labels alone. Losses"
+        " are cross-entropies with label smoothing; with a teacher, in training, mostly divergences from its answers.",
         "",
         "| " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |",
         "|" + "---:|" * len(COLUMNS),
