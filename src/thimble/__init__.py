@@ -14,6 +14,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .checkpoint import load_model, load_pretrained
     from .evaluation import evaluate, predict
+    from .explanation import explain
     from .models import build_model, list_models
     from .summary import summarize
     from .training import train
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "build_model",
     "evaluate",
+    "explain",
     "list_models",
     "load_model",
     "load_pretrained",
@@ -38,6 +40,7 @@ __all__ = [
 _HOMES = {
     "build_model": "models",
     "evaluate": "evaluation",
+    "explain": "explanation",
     "list_models": "models",
     "load_model": "checkpoint",
     "load_pretrained": "checkpoint",

@@ -1,4 +1,7 @@
-"""What the verbs show on the terminal: tables, and the progress bars of a training. With ``cli``, all that prints."""
+"""What the verbs show on the terminal: tables, and the progress bars of a training.
+
+With ``cli`` and ``verbs``, all that prints.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from . import progress as run_progress
 from .config import TrainConfig
 from .data import ImageDataset
 from .evaluation import Evaluation, Prediction
+from .explanation import Explanation
 from .progress import Observer
 from .summary import Summary
 from .training import TrainResult
@@ -146,6 +150,15 @@ def print_predictions(answers: Sequence[Prediction]) -> None:
         for rank, (name, probability) in enumerate(answer.top):
             table.add_row(Text(answer.image if rank == 0 else "", overflow="fold"), name, f"{probability:.1%}")
         table.add_section()
+    _console().print(table)
+
+
+def print_explanations(explanations: Sequence[Explanation]) -> None:
+    """The images, each with the class that is explained and the one that it was taken for."""
+    table = _table("", "image", "class", "probability", "taken for", left=2)
+    table.title = None
+    for each in explanations:
+        table.add_row(Text(each.image, overflow="fold"), each.class_name, f"{each.probability:.1%}", each.predicted)
     _console().print(table)
 
 

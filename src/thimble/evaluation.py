@@ -197,7 +197,7 @@ def predict(
     if top < 1:
         raise UserError(f"top {top}: expected a number of classes of at least 1")
     classifier = model if isinstance(model, Classifier) else load_model(model)
-    named = _named_images(images)
+    named = named_images(images)
     if not named:
         return []
     inputs = torch.stack([to_input(image, classifier.input_size[1:]) for _, image in named])
@@ -227,7 +227,7 @@ def _check_fit(name: str, model: Classifier, dataset: ImageDataset) -> None:
         )
 
 
-def _named_images(
+def named_images(
     images: str | Path | Image.Image | Tensor | Sequence[str | Path | Image.Image],
 ) -> list[tuple[str, Image.Image]]:
     """Each image with a name for it; files are read."""

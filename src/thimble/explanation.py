@@ -1,0 +1,242 @@
+"""What in an image speaks for a class: Grad-CAM and integrated gradients, by captum, and how they are drawn.
+
+The model stays as it was found: its modes, which of its parameters take gradients, their gradients, its hooks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+from torch import Tensor, nn
+
+from .checkpoint import load_model
+from .config import RunError, UserError
+from .data import normalize, to_input
+from .evaluation import evaluating, named_images
+from .models import Classifier
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SIDE = 256
+_STEPS = 64
+"""Of the integral. On the shipped networks the completeness error is then about a hundredth of the logit."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One image, one class, and two maps of what in the image speaks for it.
+
+    Attributes:
+        image: the path of the image, or ``"image 0"`` and so on for images that came without one.
+        picture: the part of the image that the network sees, 256x256 pixels.
+        class_name: the class that is explained.
+        probability: the softmax probability that the model gives it, in 0..1.
+        predicted: the class that the model takes the image for.
+        grad_cam: float32 (height, width) of the network's input, 0..1: how much the last feature maps under a place
+            speak for the class; all zero if none does.
+        integrated_gradients: float32 (height, width), -1..1: how much each pixel adds to the class's logit or, below
+            zero, takes from it, against an image of the training set's mean colour; the strongest pixel has 1 or -1.
+    """
+
+    image: str
+    picture: Image.Image
+    class_name: str
+    probability: float
+    predicted: str
+    grad_cam: Tensor
+    integrated_gradients: Tensor
+
+
+def explain(
+    images: str | Path | Image.Image | Tensor | Sequence[str | Path | Image.Image],
+    model: Classifier | str | Path = "reference",
+    *,
+    class_name: str | None = None,
+) -> list[Explanation]:
+    """Explain what a model makes of images.
+
+    Grad-CAM: R. Selvaraju et al. (2017, arXiv:1610.02391), at the feature maps before the global pooling. Integrated
+    gradients: M. Sundararajan et al., "Axiomatic Attribution for Deep Networks" (2017, arXiv:1703.01365), summed over
+    the three colours.
+
+    Args:
+        images: as for ``evaluation.predict``.
+        model: a network, or a shipped model's name, a weights file or a run folder.
+        class_name: the class to explain. Default: of each image, the one that the model takes it for.
+
+    Raises:
+        UserError: there is no such model or class, something is not an image, or the model pools nowhere.
+        RunError: the model gives nan or infinite logits.
+    """
+    classifier = model if isinstance(model, Classifier) else load_model(model)
+    chosen = None if class_name is None else find_class(classifier, class_name)
+    return [_explain(name, image, classifier, chosen) for name, image in named_images(images)]
+
+
+def find_class(model: Classifier, class_name: str) -> int:
+    """The place of a class among the model's.
+
+    Raises:
+        UserError: it has no such class.
+    """
+    if class_name not in model.classes:
+        raise UserError(f"--class {class_name}: expected one of {', '.join(model.classes)}")
+    return model.classes.index(class_name)
+
+
+@contextlib.contextmanager
+def differentiable(model: nn.Module) -> Iterator[None]:
+    """Eval mode, gradients to the input alone; afterwards, error or not, everything of the model's is as it was.
+
+    Hooks that were registered inside the block are gone after it, those from before are kept.
+    """
+    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    hooks = [(registry, dict(registry)) for module in model.modules() for registry in _hooks(module)]
+    try:
+        with evaluating(model), torch.inference_mode(False), torch.enable_grad():
+            model.requires_grad_(False)
+            yield
+    finally:
+        for parameter, requires_grad in wanted:
+            parameter.requires_grad_(requires_grad)
+        for registry, before in hooks:
+            for key in [key for key in registry if key not in before]:
+                del registry[key]
+
+
+def _hooks(module: nn.Module) -> list[dict[int, object]]:
+    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return [getattr(module, name) for name in names]
+
+
+def _explain(name: str, image: Image.Image, model: Classifier, chosen: int | None) -> Explanation:
+    # Imported here: captum takes a second, and most verbs do without it.
+    from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
+
+    height, width = model.input_size[1:]
+    pixels = to_input(image, (height, width)).unsqueeze(0)
+    parameter = next(model.parameters())
+    with differentiable(model):
+        inputs = normalize(pixels.to(parameter.device), model.mean, model.std).to(parameter.dtype)
+        with torch.no_grad():
+            logits = model(inputs)[0].float()
+        if not logits.isfinite().all():
+            raise RunError(f"model {model.name} gives nan or infinite logits for {name}")
+        predicted = int(logits.argmax())
+        target = predicted if chosen is None else chosen
+        cam = LayerGradCam(model, _pooling(model)).attribute(
+            inputs.requires_grad_(), target, attribute_to_layer_input=True, relu_attributions=True
+        )
+        cam = LayerAttribution.interpolate(cam.detach(), (height, width), "bilinear")[0, 0].float().cpu()
+        # From zero, which is the mean colour once it is normalised.
+        gradients = IntegratedGradients(model).attribute(
+            inputs.detach(), target=target, n_steps=_STEPS, internal_batch_size=_STEPS
+        )
+        pixelwise = gradients.detach()[0].sum(0).float().cpu()
+    return Explanation(
+        image=name,
+        picture=_picture(image),
+        class_name=model.classes[target],
+        probability=float(logits.softmax(0)[target]),
+        predicted=model.classes[predicted],
+        grad_cam=cam / cam.max().clamp_min(1e-12),
+        integrated_gradients=pixelwise / pixelwise.abs().max().clamp_min(1e-12),
+    )
+
+
+def _pooling(model: Classifier) -> nn.Module:
+    """The layer that pools the last feature maps to 1x1."""
+    for module in model.modules():
+        if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
+            return module
+    raise UserError(f"model {model.name} has no global pooling: Grad-CAM expected feature maps that are pooled to 1x1")
+
+
+def _picture(image: Image.Image) -> Image.Image:
+    """The centred square that the network sees, large; small images keep their pixels visible."""
+    small = min(image.size) < _SIDE
+    return ImageOps.fit(
+        image.convert("RGB"),
+        (_SIDE, _SIDE),
+        method=Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS,
+    )
+
+
+def draw(explanations: Sequence[Explanation]) -> Image.Image:
+    """A page with a row for each explanation: the picture, Grad-CAM over it, integrated gradients over it in grey."""
+    gap, header, caption = 12, 56, 34
+    page = Image.new("RGB", (3 * _SIDE + 4 * gap, header + len(explanations) * (_SIDE + caption)), "white")
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(17)
+    lefts = [gap + column * (_SIDE + gap) for column in range(3)]
+    titles = (("image", "what the network sees"), ("Grad-CAM", "bright: for it"))
+    small = ImageFont.load_default(13)
+    for left, (title, key) in zip(
+        lefts, (*titles, ("integrated gradients", "red: for it, blue: against")), strict=True
+    ):
+        pen.text((left + _SIDE / 2, 19), title, fill="black", font=font, anchor="mm")
+        pen.text((left + _SIDE / 2, 41), key, fill="#555555", font=small, anchor="mm")
+    for row, explanation in enumerate(explanations):
+        top = header + row * (_SIDE + caption)
+        panels = (explanation.picture, _over(explanation, heat=True), _over(explanation, heat=False))
+        for left, panel in zip(lefts, panels, strict=True):
+            page.paste(panel, (left, top))
+        text = f"{explanation.class_name}, {explanation.probability:.1%}"
+        if explanation.predicted != explanation.class_name:
+            text += f" (taken for {explanation.predicted})"
+        room = page.width - 4 * gap - pen.textlength(text, font)
+        name = _fitting(Path(explanation.image).name, lambda part: pen.textlength(part, font), room)
+        baseline = top + _SIDE + caption / 2
+        pen.text((gap, baseline), text, fill="black", font=font, anchor="lm")
+        pen.text((page.width - gap, baseline), name, fill="#555555", font=font, anchor="rm")
+    return page
+
+
+def _over(explanation: Explanation, *, heat: bool) -> Image.Image:
+    """Grad-CAM as heat over the picture; or integrated gradients over it in grey, red for and blue against."""
+    from matplotlib import colormaps  # takes half a second
+
+    if heat:
+        strength = _enlarged(explanation.grad_cam, Image.Resampling.BICUBIC).clip(0, 1)
+        base, colors = np.asarray(explanation.picture, np.float32), colormaps["inferno"](strength)
+        opacity = 0.25 + 0.5 * strength
+    else:
+        values = _enlarged(explanation.integrated_gradients, Image.Resampling.NEAREST)
+        base = np.asarray(explanation.picture.convert("L").convert("RGB"), np.float32)
+        base = 255 - (255 - base) * 0.6  # paler, so that both colours stand out from it
+        colors = np.where(values[..., None] > 0, (0.84, 0.09, 0.11, 1.0), (0.10, 0.35, 0.80, 1.0))
+        opacity = np.sqrt(np.abs(values)) * 0.9  # the root: few pixels are strong, and the weak ones count too
+    mixed = base * (1 - opacity[..., None]) + 255 * colors[..., :3] * opacity[..., None]
+    return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+
+
+def _enlarged(values: Tensor, method: Image.Resampling) -> NDArray[np.float32]:
+    image = Image.fromarray(values.numpy()).resize((_SIDE, _SIDE), method)
+    return np.asarray(image, np.float32)
+
+
+def _fitting(text: str, length: Callable[[str], float], room: float) -> str:
+    """The text, without its beginning if there is no room for it all."""
+    cut = 0
+    while length(text[cut:]) > room and cut < len(text) - 1:
+        cut += 1
+    return "…" + text[cut + 1 :] if cut else text
+
+
+def save_drawing(explanations: Sequence[Explanation], path: Path) -> None:
+    """Write ``draw`` as an image file, in the format that the name's ending says.
+
+    Raises:
+        UserError: the ending names no image format, or the file cannot be written.
+    """
+    try:
+        draw(explanations).save(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write the drawing {path}: {error}; expected a name such as explanation.png") from error

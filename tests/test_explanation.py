@@ -1,0 +1,216 @@
+"""Explanations: maps that point at what they should, and a model that is left as it was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from thimble import cli
+from thimble.config import RunError, UserError
+from thimble.explanation import Explanation, differentiable, draw, explain, find_class, save_drawing
+from thimble.models import Classifier, build_model
+
+
+class Corner(Classifier):
+    """Class 1 has the mean red of all the image as its logit, class 0 nothing."""
+
+    def __init__(self) -> None:
+        convolution = nn.Conv2d(3, 2, 1, bias=False)
+        with torch.no_grad():
+            convolution.weight.zero_()
+            convolution.weight[1, 0] = 1.0
+        super().__init__(
+            {"c": convolution, "pool": nn.AdaptiveAvgPool2d(1)}, name="corner", arguments={"num_classes": 2}
+        )
+
+
+def red_corner() -> Tensor:
+    """Grey, which is the mean colour, but for 8x8 pixels of red at the top left."""
+    image = torch.full((3, 32, 32), 128, dtype=torch.uint8)
+    image[0, :8, :8] = 255
+    return image
+
+
+def state(model: nn.Module) -> list[Any]:
+    """All that an explanation could leave changed, but for the values of the weights."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return [
+        [(module.training, [list(getattr(module, name)) for name in hooks]) for module in model.modules()],
+        [(parameter.requires_grad, parameter.grad is None) for parameter in model.parameters()],
+    ]
+
+
+def test_the_maps_point_at_what_speaks_for_the_class() -> None:
+    (explanation,) = explain(red_corner(), Corner(), class_name="1")
+    assert (explanation.class_name, explanation.predicted) == ("1", "1")
+    assert 0.5 < explanation.probability < 1
+    for values in (explanation.grad_cam, explanation.integrated_gradients):
+        assert values.shape == (32, 32)
+        assert values.dtype == torch.float32
+        assert values.max() == 1
+        assert values[:8, :8].mean() > 0.9
+        assert values[12:, 12:].abs().max() < 0.05
+
+
+def test_what_speaks_against_a_class_is_below_zero_and_no_heat() -> None:
+    cyan = red_corner()
+    cyan[0, :8, :8] = 0
+    (explanation,) = explain(cyan, Corner(), class_name="1")
+    assert explanation.predicted == "0"
+    assert explanation.integrated_gradients.min() == -1
+    assert explanation.grad_cam[:8, :8].max() == 0
+
+
+def test_integrated_gradients_of_a_sum_are_its_terms() -> None:
+    """Every pixel's share of the logit, against the mean colour, up to the one scale of the map."""
+    image = red_corner()
+    image[0, :8, 8:16] = 64
+    (explanation,) = explain(image, Corner(), class_name="1")
+    above = image[0].float() / 255 - 0.5  # the model's mean
+    torch.testing.assert_close(explanation.integrated_gradients, above / 0.5, rtol=0, atol=1e-3)
+
+
+def test_the_default_class_is_the_one_that_is_predicted() -> None:
+    torch.manual_seed(0)
+    model = build_model("thimble-78k")
+    images = [Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8)) for seed in (0, 1)]
+    explanations = explain(images, model)
+    assert [each.image for each in explanations] == ["image 0", "image 1"]
+    assert all(each.class_name == each.predicted for each in explanations)
+
+
+@pytest.mark.parametrize("name", ["reference", "thimble-78k", "teacher-2m"])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_is_left_as_it_was(name: str, training: bool) -> None:
+    model = build_model(name).train(training)
+    next(model.parameters()).requires_grad_(False)
+    kept = next(iter(model.children())).register_forward_hook(lambda *_: None)
+    before, weights = state(model), {key: value.clone() for key, value in model.state_dict().items()}
+    with torch.inference_mode():  # whatever the caller has switched off
+        explain(red_corner(), model)
+    assert state(model) == before
+    assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+    kept.remove()
+
+
+def test_the_model_is_left_as_it_was_after_an_exception_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the midst of captum's work: its hooks are gone, and everything else is back."""
+    from captum.attr import IntegratedGradients, LayerGradCam
+
+    model = build_model("reference")
+    before = state(model)
+    for method in (LayerGradCam, IntegratedGradients):
+        with monkeypatch.context() as patch:
+            seen: list[bool] = []
+
+            def fail(self: Any, *arguments: Any, seen: list[bool] = seen, **options: Any) -> None:
+                self.forward_func[0].register_forward_hook(lambda *_: None)  # as if it had not cleaned up
+                seen.append(state(model) != before)
+                raise ZeroDivisionError
+
+            patch.setattr(method, "attribute", fail)
+            with pytest.raises(ZeroDivisionError):
+                explain(red_corner(), model)
+            assert seen == [True]
+        assert state(model) == before
+
+
+def test_gradients_reach_the_input_and_no_weight() -> None:
+    model = build_model("reference")
+    inputs = torch.randn(1, 3, 32, 32, requires_grad=True)
+    with torch.no_grad(), differentiable(model):
+        assert not model.training
+        model(inputs).sum().backward()
+    assert inputs.grad is not None
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_class_that_is_none_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^--class cow: expected one of 0, 1$"):
+        explain(red_corner(), Corner(), class_name="cow")
+    assert find_class(Corner(), "1") == 1
+
+
+def test_a_model_without_pooling_is_refused() -> None:
+    flat = Classifier({"c": nn.Conv2d(3, 2, 32, bias=False)}, name="flat", arguments={"num_classes": 2})
+    with pytest.raises(UserError, match="flat has no global pooling"):
+        explain(red_corner(), flat)
+
+
+def test_a_model_that_gives_nan_is_an_error() -> None:
+    model = Corner()
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    with pytest.raises(RunError, match="nan or infinite logits"):
+        explain(red_corner(), model)
+
+
+def test_the_drawing_has_a_row_for_each(tmp_path: Path) -> None:
+    explanations = explain([_picture(40, 30), _picture(700, 600)], Corner(), class_name="1")
+    one, two = draw(explanations[:1]), draw(explanations)
+    assert two.width == one.width
+    assert two.height - one.height > 256
+    save_drawing(explanations, tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as written:
+        assert written.size == two.size
+    with pytest.raises(UserError, match="cannot write the drawing"):
+        save_drawing(explanations, tmp_path / "x.nothing")
+    with pytest.raises(UserError, match="cannot write the drawing"):
+        save_drawing(explanations, tmp_path / "no" / "x.png")
+
+
+def test_what_is_against_is_blue_and_what_is_for_is_red() -> None:
+    (explanation,) = explain(red_corner(), Corner(), class_name="1")
+    changed = Explanation(**{**vars(explanation), "integrated_gradients": -explanation.integrated_gradients})
+    for each, channel in ((explanation, 0), (changed, 2)):
+        pixels = np.asarray(draw([each]), np.int64)[:, -268:-12]  # the third panel
+        corner = pixels[60:110, 4:50].mean((0, 1))
+        assert corner.argmax() == channel
+
+
+def test_a_long_name_is_cut_at_its_beginning() -> None:
+    (explanation,) = explain(red_corner(), Corner())
+    long = Explanation(**{**vars(explanation), "image": "a" * 400 + ".png"})
+    page = np.asarray(draw([long]))
+    assert (page[-30:, :8] == 255).all()  # nothing runs into the margin
+
+
+def _picture(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image, output = tmp_path / "cat.png", tmp_path / "out.png"
+    _picture(50, 40).save(image)
+    assert cli.main(["explain", str(image), "--class", "cat", "--output", str(output)]) == 0
+    out = capsys.readouterr().out
+    assert "cat.png" in out.replace("\n", "")
+    assert f"wrote {output}" in out.replace("\n", "")
+    with Image.open(output) as drawn:
+        assert drawn.format == "PNG"
+
+
+def test_the_verb_explains_the_others_and_says_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad, output = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "out.png"
+    _picture(32, 32).save(good)
+    bad.write_bytes(good.read_bytes()[:100])
+    assert cli.main(["explain", str(bad), str(good), "--output", str(output)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "bad.png" in captured.err
+    assert output.is_file()
+    output.unlink()
+    assert cli.main(["explain", str(good), str(good), "--class", "cow", "--output", str(output)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert cli.main(["explain", "--output", str(output)]) == 2
+    assert cli.main(["explain", str(bad), "--output", str(output)]) == 2
+    assert not output.exists()
