@@ -144,7 +144,7 @@ def test_resume_takes_the_settings_of_the_run(
         (["train", "--epochs", "many"], "Error parsing --epochs: "),
         (["train", "--device", "tpu"], "invalid choice 'tpu' for argument '--device'"),
         (["evaluate"], "Missing from thimble evaluate: MODEL"),
-        ([], "Expected one of {train, evaluate, predict, explain, summary, data}; see thimble --help"),
+        ([], "Expected one of {train, evaluate, compare, predict, explain, report, summary, data}; see thimble --help"),
         (["nonsense"], "Unrecognized options: nonsense; see thimble --help"),
         (["train", "--resume", "x" * 300], "holds no config.json"),
         (["predict", "x" * 300, "--model", "reference"], "expected an image file"),
@@ -283,7 +283,7 @@ def test_a_closed_pipe_is_no_error(weights: Path) -> None:
     assert finished.returncode == 0
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "summary", "data"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "compare", "predict", "summary", "data"])
 def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main([verb, "--help"])

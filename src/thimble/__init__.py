@@ -13,6 +13,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .checkpoint import load_model, load_pretrained
+    from .comparison import compare
     from .evaluation import evaluate, predict
     from .explanation import explain
     from .models import build_model, list_models
@@ -27,6 +28,7 @@ __all__ = [
     "UserError",
     "__version__",
     "build_model",
+    "compare",
     "evaluate",
     "explain",
     "list_models",
@@ -39,6 +41,7 @@ __all__ = [
 
 _HOMES = {
     "build_model": "models",
+    "compare": "comparison",
     "evaluate": "evaluation",
     "explain": "explanation",
     "list_models": "models",

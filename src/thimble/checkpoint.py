@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import math
 import os
@@ -47,8 +48,7 @@ def load_pretrained(name: str = "reference") -> Classifier:
     """
     if name not in list_pretrained():
         raise UserError(f"no shipped model {name!r}: expected {_shipped()}")
-    with resources.as_file(resources.files("thimble") / "weights" / f"{name}.safetensors") as path:
-        return load_weights(path)[0]
+    return load_described(name)[0]
 
 
 def load_model(model: str | Path) -> Classifier:
@@ -59,8 +59,14 @@ def load_model(model: str | Path) -> Classifier:
     Raises:
         UserError: it is none of these, or its file is no complete Thimble weights file.
     """
+    return load_described(model)[0]
+
+
+def load_described(model: str | Path) -> tuple[Classifier, dict[str, Any], str]:
+    """The same, with the metadata that it was saved with and the SHA-256 of its file, in hexadecimal digits."""
     if isinstance(model, str) and model in list_pretrained():
-        return load_pretrained(model)
+        with resources.as_file(resources.files("thimble") / "weights" / f"{model}.safetensors") as path:
+            return (*load_weights(path), hashlib.sha256(path.read_bytes()).hexdigest())
     path = Path(model)
     if os.path.isdir(path):  # unlike Path.is_dir, false for a name that no file can have
         path = path / WEIGHTS_FILE
@@ -69,7 +75,7 @@ def load_model(model: str | Path) -> Classifier:
             raise UserError(f"{model} holds no {WEIGHTS_FILE}: expected the folder of a finished run{resume}")
     if not os.path.isfile(path):
         raise UserError(f"no model {str(model)!r}: expected a weights file, a run folder or {_shipped()}")
-    return load_weights(path)[0]
+    return (*load_weights(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def save_weights(path: Path, model: Classifier, metadata: dict[str, Any], *, half: bool = False) -> None:

@@ -125,12 +125,14 @@ def _train_verb(arguments: list[str]) -> Callable[..., int]:
         config: Annotated[TrainConfig, Flat] = defaults,
         recipe: Recipe = DEFAULT_RECIPE,
         resume: Path | None = None,
+        report: bool = True,
     ) -> int:
-        """Train a model, test it once, and leave weights and logs in a run folder.
+        """Train a model, test it once, and leave weights, logs and a report in a run folder.
 
         Args:
             recipe: Where the settings start from: every other option changes one of them. With --help, shows them.
             resume: Go on with an interrupted run: its folder. Its recipe stays as it is.
+            report: Write report.html at the end: what the network learned, where it fails and why.
         """
         from .console import TrainingConsole
         from .training import train as train_model
@@ -139,7 +141,12 @@ def _train_verb(arguments: list[str]) -> Callable[..., int]:
             train_model(config, resume=resume)
             return 0
         with TrainingConsole() as observer:
-            observer.finish(train_model(config, resume=resume, observer=observer))
+            result = train_model(config, resume=resume, observer=observer)
+            observer.finish(result)
+        if report:
+            from .reporting import write_report
+
+            print(f"report: {write_report(result.run, data_dir=config.data_dir)}")
         return 0
 
     return train

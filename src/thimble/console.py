@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import progress as run_progress
+from .comparison import SIGNIFICANCE, Comparison
 from .config import TrainConfig
 from .data import ImageDataset
 from .evaluation import Evaluation, Prediction
@@ -140,6 +141,48 @@ def print_evaluation(result: Evaluation) -> None:
         ]
         matrix.add_row(name, f"{accuracy:.1%}", *counts)
     console.print(matrix)
+
+
+def print_comparison(result: Comparison) -> None:
+    """The models, in rows of two lines so that names and figures have room; then McNemar's test of each pair."""
+    console = _console()
+    columns = ("", "model\nnetwork", "parameters\nmultiply-adds", "accuracy\n95% interval", "NLL", "ECE")
+    title = f"{len(result.models)} models on {result.num_images:,} test images of {result.data}"
+    table = _table(title, *columns, "epochs\ntraining", left=2)
+    table.columns[1].overflow = "fold"
+    for place, model in enumerate(result.models):
+        low, high = model.accuracy_interval
+        seconds = model.training_seconds
+        table.add_row(
+            str(place + 1),
+            Text(f"{model.name}\n{model.architecture}"),
+            f"{model.num_parameters:,}\n{model.num_multiply_adds:,}",
+            f"{model.accuracy:.2%}\n{100 * low:.2f} to {high:.2%}",
+            f"{model.nll:.4f}",
+            f"{model.ece:.4f}",
+            "" if seconds is None else f"{model.epochs}\n{_duration(seconds)}",
+        )
+        table.add_section()
+    console.print(table)
+    pairs = _table(
+        "McNemar's test of each two: images that only one of them has right",
+        *("models", "only the\nfirst", "only the\nsecond", "p", "p, corrected\n(Holm)", "verdict"),
+    )
+    for pair in result.pairs:
+        pairs.add_row(
+            f"{pair.first + 1} and {pair.second + 1}",
+            f"{pair.only_first:,}",
+            f"{pair.only_second:,}",
+            *("<0.0001" if value < 0.0001 else f"{value:.4f}" for value in (pair.p_value, pair.p_corrected)),
+            Text(pair.verdict, style="bold" if pair.p_corrected < SIGNIFICANCE else ""),
+        )
+    console.print(pairs)
+    console.print("About these weights on these images; about recipes, only several seeds tell.", style="dim")
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if seconds < 600 else f"{minutes:.0f} min" if minutes < 600 else f"{hours:.1f} h"
 
 
 def print_predictions(answers: Sequence[Prediction]) -> None:

@@ -151,8 +151,13 @@ def evaluate(model: Classifier | str | Path, dataset: ImageDataset | None = None
     name = classifier.name if isinstance(model, Classifier) else str(model)
     if dataset is None:
         dataset = load_dataset("cifar10", "test")
-    _check_fit(name, classifier, dataset)
+    check_fit(name, classifier, dataset)
     logits = infer(classifier, dataset.images, mean=classifier.mean, std=classifier.std, flip=flip)
+    return reduce(logits, classifier, dataset, name=name, flip=flip)
+
+
+def reduce(logits: Tensor, classifier: Classifier, dataset: ImageDataset, *, name: str, flip: bool) -> Evaluation:
+    """What a model's logits, (N, num_classes), for the images of a dataset say of it; ``name`` is its name here."""
     labels = dataset.labels.cpu()
     confusion = metrics.confusion_matrix(logits, labels)
     per_class = metrics.per_class_accuracy(logits, labels).tolist()
@@ -209,7 +214,7 @@ def predict(
     ]
 
 
-def _check_fit(name: str, model: Classifier, dataset: ImageDataset) -> None:
+def check_fit(name: str, model: Classifier, dataset: ImageDataset) -> None:
     """Raise UserError unless the dataset has images, of the model's classes and input size."""
     if len(dataset) == 0:
         raise UserError(f"{dataset.name} has no images: expected at least one")

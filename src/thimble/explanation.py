@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor, nn
 
 from .checkpoint import load_model
-from .config import RunError, UserError
+from .config import UserError
 from .data import normalize, to_input
-from .evaluation import evaluating, named_images
+from .evaluation import evaluating, infer, named_images
 from .models import Classifier
 
 if TYPE_CHECKING:
@@ -117,28 +117,48 @@ def _hooks(module: nn.Module) -> list[dict[int, object]]:
     return [getattr(module, name) for name in names]
 
 
-def _explain(name: str, image: Image.Image, model: Classifier, chosen: int | None) -> Explanation:
-    # Imported here: captum takes a second, and most verbs do without it.
-    from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam
+def grad_cam(model: Classifier, pixels: Tensor, targets: Tensor) -> Tensor:
+    """Where the last feature maps speak for a class.
 
-    height, width = model.input_size[1:]
-    pixels = to_input(image, (height, width)).unsqueeze(0)
-    parameter = next(model.parameters())
+    Args:
+        model: a network that pools its last feature maps to 1x1.
+        pixels: uint8 (N, 3, height, width) of the model's input size.
+        targets: the classes, int64 (N,).
+
+    Returns:
+        float32 (N, height, width) on the CPU, 0..1; of an image that nothing speaks for, all zero.
+
+    Raises:
+        UserError: the model pools nowhere.
+    """
+    from captum.attr import LayerAttribution, LayerGradCam
+
     with differentiable(model):
-        inputs = normalize(pixels.to(parameter.device), model.mean, model.std).to(parameter.dtype)
-        with torch.no_grad():
-            logits = model(inputs)[0].float()
-        if not logits.isfinite().all():
-            raise RunError(f"model {model.name} gives nan or infinite logits for {name}")
-        predicted = int(logits.argmax())
-        target = predicted if chosen is None else chosen
-        cam = LayerGradCam(model, _pooling(model)).attribute(
-            inputs.requires_grad_(), target, attribute_to_layer_input=True, relu_attributions=True
+        inputs = _inputs(model, pixels).requires_grad_()
+        found = LayerGradCam(model, _pooling(model)).attribute(
+            inputs, targets.to(inputs.device), attribute_to_layer_input=True, relu_attributions=True
         )
-        cam = LayerAttribution.interpolate(cam.detach(), (height, width), "bilinear")[0, 0].float().cpu()
+        maps = LayerAttribution.interpolate(found.detach(), model.input_size[1:], "bilinear")[:, 0].float().cpu()
+    scaled: Tensor = maps / maps.amax((1, 2), keepdim=True).clamp_min(1e-12)
+    return scaled
+
+
+def _inputs(model: Classifier, pixels: Tensor) -> Tensor:
+    parameter = next(model.parameters())
+    return normalize(pixels.to(parameter.device), model.mean, model.std).to(parameter.dtype)
+
+
+def _explain(name: str, image: Image.Image, model: Classifier, chosen: int | None) -> Explanation:
+    from captum.attr import IntegratedGradients  # takes a second, and most verbs do without it
+
+    pixels = to_input(image, model.input_size[1:]).unsqueeze(0)
+    logits = infer(model, pixels, mean=model.mean, std=model.std)[0]
+    predicted = int(logits.argmax())
+    target = predicted if chosen is None else chosen
+    with differentiable(model):
         # From zero, which is the mean colour once it is normalised.
         gradients = IntegratedGradients(model).attribute(
-            inputs.detach(), target=target, n_steps=_STEPS, internal_batch_size=_STEPS
+            _inputs(model, pixels), target=target, n_steps=_STEPS, internal_batch_size=_STEPS
         )
         pixelwise = gradients.detach()[0].sum(0).float().cpu()
     return Explanation(
@@ -147,7 +167,7 @@ def _explain(name: str, image: Image.Image, model: Classifier, chosen: int | Non
         class_name=model.classes[target],
         probability=float(logits.softmax(0)[target]),
         predicted=model.classes[predicted],
-        grad_cam=cam / cam.max().clamp_min(1e-12),
+        grad_cam=grad_cam(model, pixels, torch.tensor([target]))[0],
         integrated_gradients=pixelwise / pixelwise.abs().max().clamp_min(1e-12),
     )
 
@@ -185,7 +205,8 @@ def draw(explanations: Sequence[Explanation]) -> Image.Image:
         pen.text((left + _SIDE / 2, 41), key, fill="#555555", font=small, anchor="mm")
     for row, explanation in enumerate(explanations):
         top = header + row * (_SIDE + caption)
-        panels = (explanation.picture, _over(explanation, heat=True), _over(explanation, heat=False))
+        picture = explanation.picture
+        panels = (picture, heat(picture, explanation.grad_cam), _signs(picture, explanation.integrated_gradients))
         for left, panel in zip(lefts, panels, strict=True):
             page.paste(panel, (left, top))
         text = f"{explanation.class_name}, {explanation.probability:.1%}"
@@ -199,27 +220,31 @@ def draw(explanations: Sequence[Explanation]) -> Image.Image:
     return page
 
 
-def _over(explanation: Explanation, *, heat: bool) -> Image.Image:
-    """Grad-CAM as heat over the picture; or integrated gradients over it in grey, red for and blue against."""
+def heat(picture: Image.Image, values: Tensor) -> Image.Image:
+    """Grad-CAM as heat over a picture of any size."""
     from matplotlib import colormaps  # takes half a second
 
-    if heat:
-        strength = _enlarged(explanation.grad_cam, Image.Resampling.BICUBIC).clip(0, 1)
-        base, colors = np.asarray(explanation.picture, np.float32), colormaps["inferno"](strength)
-        opacity = 0.25 + 0.5 * strength
-    else:
-        values = _enlarged(explanation.integrated_gradients, Image.Resampling.NEAREST)
-        base = np.asarray(explanation.picture.convert("L").convert("RGB"), np.float32)
-        base = 255 - (255 - base) * 0.6  # paler, so that both colours stand out from it
-        colors = np.where(values[..., None] > 0, (0.84, 0.09, 0.11, 1.0), (0.10, 0.35, 0.80, 1.0))
-        opacity = np.sqrt(np.abs(values)) * 0.9  # the root: few pixels are strong, and the weak ones count too
-    mixed = base * (1 - opacity[..., None]) + 255 * colors[..., :3] * opacity[..., None]
+    strength = _enlarged(values, picture.size, Image.Resampling.BICUBIC).clip(0, 1)
+    return _mixed(np.asarray(picture, np.float32), colormaps["inferno"](strength)[..., :3], 0.25 + 0.5 * strength)
+
+
+def _signs(picture: Image.Image, gradients: Tensor) -> Image.Image:
+    """Integrated gradients over the picture in grey: red for the class and blue against it."""
+    values = _enlarged(gradients, picture.size, Image.Resampling.NEAREST)
+    gray = np.asarray(picture.convert("L").convert("RGB"), np.float32)
+    colors = np.where(values[..., None] > 0, (0.84, 0.09, 0.11), (0.10, 0.35, 0.80))
+    # The grey paler, so that both colours stand out from it; the root, because few pixels are strong, and the weak
+    # ones count too.
+    return _mixed(255 - (255 - gray) * 0.6, colors, np.sqrt(np.abs(values)) * 0.9)
+
+
+def _mixed(base: NDArray[Any], colors: NDArray[Any], opacity: NDArray[Any]) -> Image.Image:
+    mixed = base * (1 - opacity[..., None]) + 255 * colors * opacity[..., None]
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
 
 
-def _enlarged(values: Tensor, method: Image.Resampling) -> NDArray[np.float32]:
-    image = Image.fromarray(values.numpy()).resize((_SIDE, _SIDE), method)
-    return np.asarray(image, np.float32)
+def _enlarged(values: Tensor, size: tuple[int, int], method: Image.Resampling) -> NDArray[np.float32]:
+    return np.asarray(Image.fromarray(values.numpy()).resize(size, method), np.float32)
 
 
 def _fitting(text: str, length: Callable[[str], float], room: float) -> str:

@@ -7,6 +7,7 @@ on one device, and raises ValueError for anything else, an empty batch included:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import torch
@@ -92,6 +93,61 @@ def wilson_interval(num_correct: int, num_images: int, confidence: float = 0.95)
     low = 0.0 if num_correct == 0 else centre - half_width
     high = 1.0 if num_correct == num_images else centre + half_width
     return low, high
+
+
+def mcnemar(correct_a: Tensor, correct_b: Tensor) -> tuple[int, int, float]:
+    """Whether two models, asked the same images, err equally often but for chance: McNemar's exact test.
+
+    Only the images that one of the two has right count: were the models equally good, each of these would fall to
+    either with probability 1/2, so that their split is binomial (Q. McNemar, "Note on the Sampling Error of the
+    Difference Between Correlated Proportions or Percentages", Psychometrika 12, 1947; for classifiers: T. Dietterich,
+    "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms", Neural Computation
+    10, 1998). It tells about these two sets of weights, not about how they were trained.
+
+    Args:
+        correct_a: bool (N,), N at least 1: which images the one model has right.
+        correct_b: bool (N,): which the other has, in the same order.
+
+    Returns:
+        How many images only a has right, how many only b, and the two-sided p-value in 0..1; 1 if they never disagree.
+
+    Raises:
+        ValueError: they are of another type or shape, or empty.
+    """
+    for correct in (correct_a, correct_b):
+        if correct.dtype != torch.bool or correct.ndim != 1 or len(correct) == 0 or len(correct) != len(correct_a):
+            raise ValueError(
+                f"correct answers {correct.dtype} {tuple(correct.shape)}: expected bool (N,), N alike, >= 1"
+            )
+    from scipy.stats import binomtest  # takes half a second, and training needs only the accuracy
+
+    only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
+    p_value = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return only_a, only_b, p_value
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for having tested so many at once, so that a first false alarm stays as rare as for one.
+
+    The smallest of m is multiplied by m, the next by m - 1 and so on; none falls below one before it or exceeds 1
+    (S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979).
+
+    Args:
+        p_values: in 0..1; there may be none.
+
+    Returns:
+        The corrected ones, in the order given, in 0..1.
+
+    Raises:
+        ValueError: one is not in 0..1.
+    """
+    corrected, least = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        if not 0 <= p_values[index] <= 1:
+            raise ValueError(f"p-value {p_values[index]}: expected a number in 0..1")
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = least
+    return corrected
 
 
 def _check(logits: Tensor, labels: Tensor) -> None:

@@ -14,6 +14,7 @@ import dataclasses
 import errno
 import io
 import json
+import math
 import os
 import shutil
 import time
@@ -140,6 +141,34 @@ def read_config(run: Path) -> TrainConfig:
     if not isinstance(values, dict):
         raise UserError(f"{path} is no configuration: expected a JSON object")
     return from_dict(values)
+
+
+def read_metrics(run: Path) -> list[Row]:
+    """The epochs of a run, as ``write_logs`` wrote them to metrics.csv: numbers, and None where a cell is empty.
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    path = run / "metrics.csv"
+    try:
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if list(reader.fieldnames or []) != list(COLUMNS):
+                raise UserError(f"{path} is no table of a run's epochs: expected the columns {', '.join(COLUMNS)}")
+            rows = [{name: float(value) if value else None for name, value in row.items()} for row in reader]
+            for number, row in enumerate(rows, 1):
+                for name, value in row.items():
+                    if not name.startswith("validation") if value is None else not math.isfinite(value):
+                        raise ValueError(f"{name} of row {number} is {'empty' if value is None else value}")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{run} holds no metrics.csv: expected the folder of a run that has finished an epoch"
+        ) from error
+    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}; expected the table that the run wrote") from error
+    if not rows:
+        raise UserError(f"{path} has no epochs: expected the folder of a run that has finished one")
+    return [{**row, "epoch": int(row["epoch"] or 0)} for row in rows]
 
 
 def check_resumable(run: Path, config: TrainConfig) -> None:

@@ -14,6 +14,7 @@ from .config import AugmentConfig, RunError, UserError
 
 Flat = tyro.conf.arg(name="")
 _Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+_Models = Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")]
 _Images = Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")]
 _Datasets = Literal["cifar10", "shapes10"]
 
@@ -53,6 +54,48 @@ def evaluate(
         from .console import print_evaluation
 
         print_evaluation(result)
+    return 0
+
+
+def compare(
+    models: _Models,
+    data: _Datasets | None = None,
+    data_dir: Path | None = None,
+    output: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Compare MODELs of the same classes: cost and score of each, and which differ by more than chance.
+
+    Each two are tested, image by image, with McNemar's exact test, and its p-values corrected by Holm's method for so
+    many pairs. It tells about these weights on these test images, not about the recipes, for which it takes several
+    seeds of each.
+
+    Args:
+        models: At least two, each a shipped model's name, a weights file or a run folder.
+        data: The dataset whose test images to use. Default: the one of the MODELs' classes.
+        data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
+        output: Image file for the curves of the run folders over one another, .png or .svg. Default: none is drawn.
+        json: Print JSON instead of tables.
+    """
+    from .comparison import compare as compare_models
+    from .overlay import check_drawing, save_drawing
+
+    if output is not None:
+        check_drawing(output)
+    result = compare_models(models, data, data_dir, progress=True)
+    if json:
+        _print_json(result.to_dict())
+    else:
+        from .console import print_comparison
+
+        print_comparison(result)
+    if output is None:
+        return 0
+    if not result.curves:
+        return fail(f"--output {output}: none of the models has curves to draw; expected a run folder among them", 2)
+    save_drawing(result.curves, output)
+    if not json:
+        print(f"wrote {output}")
     return 0
 
 
@@ -124,6 +167,27 @@ def explain(
     return code
 
 
+def report(
+    model: _Model,
+    output: Path | None = None,
+    data: _Datasets | None = None,
+    data_dir: Path | None = None,
+) -> int:
+    """Write a report of MODEL: one HTML file with how it learned, how good it is, where it fails and why.
+
+    Args:
+        model: A shipped model's name, a weights file or a run folder. Only of a run folder are the curves known.
+        output: HTML file to write; its plots go into a folder beside it, of its name without the ending. Default:
+            report.html in the run folder, for other MODELs here.
+        data: The dataset whose test images to use. Default: the one of MODEL's classes.
+        data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
+    """
+    from .reporting import write_report
+
+    print(f"wrote {write_report(model, output, data=data, data_dir=data_dir)}")
+    return 0
+
+
 def summary(model: _Model = "reference", max_params: int | None = None, json: bool = False) -> int:
     """Show what MODEL is made of: per layer its output, parameters, multiply-adds and receptive field; and the budget.
 
@@ -185,8 +249,10 @@ def _print_json(value: Any) -> None:
 
 VERBS: dict[str, Callable[..., int]] = {
     "evaluate": evaluate,
+    "compare": compare,
     "predict": predict,
     "explain": explain,
+    "report": report,
     "summary": summary,
     "data": data,
 }

@@ -1,0 +1,126 @@
+"""The curves of several runs over one another, in one figure.
+
+Figures are made without pyplot: no window, no global state.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import UserError
+from .progress import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's (2008), told apart by the colour-blind; grey instead of their yellow, too pale for a line on white.
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+_SHAPES = ("o", "s", "^", "D")
+_NAME_LENGTH = 64
+
+
+def draw(curves: Mapping[str, Sequence[Row]]) -> Figure:
+    """Loss, accuracy and learning rate over the epochs, a colour for each run; training solid, validation dashed.
+
+    Args:
+        curves: the name of each run, and its epochs as ``run_folder.read_metrics`` gives them.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not curves or not all(curves.values()):
+        raise ValueError("no curves to draw: expected at least one run, and an epoch of each")
+    from matplotlib.figure import Figure  # takes half a second
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    names = [_shortened(name) for name in curves]
+    # By the average width of a letter: how many names fit side by side.
+    columns = max(1, min(len(names), int(11.5 / (0.8 + 0.075 * max(map(len, names))))))
+    figure = Figure(figsize=(12, 3.8 + 0.2 * math.ceil(len(names) / columns)), layout="constrained", facecolor="white")
+    panels = [figure.add_subplot(1, 3, 1 + column) for column in range(3)]
+    for panel, title in zip(panels, ("loss (nats)", "accuracy (%)", "learning rate"), strict=True):
+        panel.set_title(title, fontsize=11)
+        panel.set_xlabel("epoch")
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    handles = []
+    for number, history in enumerate(curves.values()):
+        color, mark = _COLORS[number % len(_COLORS)], _mark(number, len(history))
+        _draw_run(panels, history, color, mark)
+        handles.append(Line2D([], [], color=color, marker=mark, linewidth=2))
+    panels[2].set_ylim(bottom=0)
+    legend = figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may hold dollar signs
+    if any(row["validation_loss"] is not None for history in curves.values() for row in history):
+        parts = [Line2D([], [], color="#444444", linestyle=style) for style in ("-", "--")]
+        panels[0].legend(parts, ["training", "validation"], frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_run(panels: Sequence[Axes], history: Sequence[Row], color: str, mark: str) -> None:
+    epochs = [row["epoch"] for row in history]
+    for panel, column, scale, style in (
+        (panels[0], "train_loss", 1, "-"),
+        (panels[0], "validation_loss", 1, "--"),
+        (panels[1], "train_accuracy", 100, "-"),
+        (panels[1], "validation_accuracy", 100, "--"),
+        (panels[2], "learning_rate", 1, "-"),
+    ):
+        values = [math.nan if row[column] is None else scale * row[column] for row in history]
+        if not all(map(math.isnan, values)):
+            face = "white" if style == "--" else color  # by which the points of one epoch are told apart
+            every = max(1, len(history) // 8)
+            panel.plot(
+                epochs, values, style, color=color, linewidth=1.5, marker=mark, markevery=every, markerfacecolor=face
+            )
+
+
+def _mark(number: int, epochs: int) -> str:
+    """A line of one point is none without a mark; and after eight runs, colours come again with another mark."""
+    again = number // len(_COLORS)
+    return _SHAPES[again % len(_SHAPES)] if again or epochs < 3 else ""
+
+
+def _shortened(name: str) -> str:
+    """A long name without its middle, as names differ at their ends."""
+    half = (_NAME_LENGTH - 1) // 2
+    name = name.replace("\n", " ")
+    return name if len(name) <= _NAME_LENGTH else f"{name[:half]}…{name[-half:]}"
+
+
+def check_drawing(path: Path) -> None:
+    """Find out before the work what ``save_drawing`` would have to refuse.
+
+    Raises:
+        UserError: the ending is neither .png nor .svg, or there is no such folder.
+    """
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise UserError(f"cannot write the drawing {path}: expected a name that ends in .png or .svg")
+    if not os.path.isdir(path.parent):
+        raise UserError(f"cannot write the drawing {path}: {path.parent} is no folder; expected one that exists")
+
+
+def save_drawing(curves: Mapping[str, Sequence[Row]], path: Path) -> None:
+    """Write ``draw`` as an image file, PNG or SVG as the name's ending says.
+
+    Raises:
+        UserError: the ending is neither, or the file cannot be written.
+        ValueError: there are no curves.
+    """
+    check_drawing(path)
+    figure = draw(curves)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # for a name in a script without a font
+            figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise UserError(f"cannot write the drawing {path}: {error}; expected a name such as comparison.png") from error
