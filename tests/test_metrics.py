@@ -160,3 +160,69 @@ def test_malformed_input_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         metric(logits, labels)
+
+
+def answers(only_a: int, only_b: int, both: int = 3, neither: int = 2) -> tuple[Tensor, Tensor]:
+    """Which images two models have right, in so many images of each kind."""
+    a = [True] * only_a + [False] * only_b + [True] * both + [False] * neither
+    b = [False] * only_a + [True] * only_b + [True] * both + [False] * neither
+    return torch.tensor(a), torch.tensor(b)
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "p_value"),
+    [
+        (1, 0, 1.0),  # 2 * 1/2
+        (0, 5, 2 / 32),
+        (1, 7, 2 * (1 + 8) / 256),
+        (5, 15, 2 * (1 + 20 + 190 + 1140 + 4845 + 15504) / 2**20),
+        (4, 4, 1.0),
+    ],
+)
+def test_mcnemar_by_hand(only_a: int, only_b: int, p_value: float) -> None:
+    """Twice the binomial tail of the smaller count; images that both or neither have right do not matter."""
+    a, b = answers(only_a, only_b)
+    assert metrics.mcnemar(a, b) == pytest.approx((only_a, only_b, p_value), rel=1e-9)
+    assert metrics.mcnemar(b, a) == pytest.approx((only_b, only_a, p_value), rel=1e-9)
+    more = answers(only_a, only_b, both=500, neither=100)
+    assert metrics.mcnemar(*more) == metrics.mcnemar(a, b)
+
+
+def test_mcnemar_of_models_that_never_disagree() -> None:
+    assert metrics.mcnemar(*answers(0, 0)) == (0, 0, 1.0)
+
+
+def test_mcnemar_is_symmetric_and_a_probability() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for number in range(1, 40):
+        a, b = torch.rand(2, 7 * number, generator=generator) < 0.7
+        only_a, only_b, p_value = metrics.mcnemar(a, b)
+        assert 0 <= p_value <= 1
+        assert metrics.mcnemar(b, a) == (only_b, only_a, p_value)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (torch.zeros(3), torch.zeros(3, dtype=torch.bool)),
+        (torch.zeros(3, dtype=torch.bool), torch.zeros(3, dtype=torch.int64)),
+        (torch.zeros(3, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)),
+        (torch.zeros(3, 1, dtype=torch.bool), torch.zeros(3, 1, dtype=torch.bool)),
+        (torch.zeros(0, dtype=torch.bool), torch.zeros(0, dtype=torch.bool)),
+        (torch.tensor(True), torch.tensor(True)),
+    ],
+)
+def test_mcnemar_refuses_what_are_no_answers(a: Tensor, b: Tensor) -> None:
+    with pytest.raises(ValueError, match="expected bool"):
+        metrics.mcnemar(a, b)
+
+
+def test_holm_by_hand() -> None:
+    """0.01 by 4, 0.02 by 3, 0.022 by 2 (but not below 0.06), 0.9 by 1; the order is kept."""
+    assert metrics.holm([0.02, 0.9, 0.01, 0.022]) == pytest.approx([0.06, 0.9, 0.04, 0.06])
+    assert metrics.holm([0.3]) == [0.3]
+    assert metrics.holm([0.6, 0.7]) == [1.0, 1.0]
+    assert metrics.holm([]) == []
+    for wrong in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=r"expected a number in 0\.\.1"):
+            metrics.holm([0.5, wrong])

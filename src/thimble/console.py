@@ -157,7 +157,7 @@ def print_comparison(result: Comparison) -> None:
             str(place + 1),
             Text(f"{model.name}\n{model.architecture}"),
             f"{model.num_parameters:,}\n{model.num_multiply_adds:,}",
-            f"{model.accuracy:.2%}\n{100 * low:.2f} to {high:.2%}",
+            f"{model.accuracy:.2%}\n{100 * low:.2f}-{high:.2%}",
             f"{model.nll:.4f}",
             f"{model.ece:.4f}",
             "" if seconds is None else f"{model.epochs}\n{_duration(seconds)}",
