@@ -163,7 +163,7 @@ def _explain(name: str, image: Image.Image, model: Classifier, chosen: int | Non
         pixelwise = gradients.detach()[0].sum(0).float().cpu()
     return Explanation(
         image=name,
-        picture=_picture(image),
+        picture=square(image),
         class_name=model.classes[target],
         probability=float(logits.softmax(0)[target]),
         predicted=model.classes[predicted],
@@ -180,7 +180,7 @@ def _pooling(model: Classifier) -> nn.Module:
     raise UserError(f"model {model.name} has no global pooling: Grad-CAM expected feature maps that are pooled to 1x1")
 
 
-def _picture(image: Image.Image) -> Image.Image:
+def square(image: Image.Image) -> Image.Image:
     """The centred square that the network sees, large; small images keep their pixels visible."""
     small = min(image.size) < _SIDE
     return ImageOps.fit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -243,6 +244,27 @@ def data(
     return 0
 
 
+def demo(
+    model: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL...")] = (),
+    host: str = "127.0.0.1",
+    port: int = 7860,
+) -> int:
+    """Serve a page to drop images on: what a model takes them for, how sure it is, where it looked, and how fast.
+
+    Args:
+        model: More models to choose from than the shipped ones: weights files or run folders. The first is shown first.
+        host: The address to serve at. The default is for this machine alone; 0.0.0.0 lets the whole network in.
+        port: The port to serve at; 0 for any that is free.
+    """
+    from .demo import Models
+    from .demo_page import serve
+
+    with serve(Models(model), host, port) as address:
+        print(f"Thimble is at {address}; Ctrl-C ends it", flush=True)
+        while True:
+            time.sleep(3600)
+
+
 def _print_json(value: Any) -> None:
     print(json_format.dumps(value, indent=2))
 
@@ -255,4 +277,5 @@ VERBS: dict[str, Callable[..., int]] = {
     "report": report,
     "summary": summary,
     "data": data,
+    "demo": demo,
 }

@@ -45,7 +45,9 @@ def test_formats(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("mode", ["P", "CMYK", "YCbCr", "RGBA"])
 def test_colour_modes(tmp_path: Path, mode: str) -> None:
-    image = read_image(saved(halves(mode), tmp_path / "a.tiff"))
+    # Pillow before 13 takes an uncompressed YCbCr TIFF, its own too, for a truncated one.
+    options = {"compression": "tiff_lzw"} if mode == "YCbCr" else {}
+    image = read_image(saved(halves(mode), tmp_path / "a.tiff", **options))
     assert image.mode == "RGB"
     assert close(image.getpixel((5, 10)), RED)
     assert close(image.getpixel((35, 10)), BLUE)
