@@ -118,9 +118,9 @@ def per_class(accuracies: dict[str, float], overall: float) -> Figure:
     figure, (panel,) = _figure(6, 0.8 + 0.32 * len(known))
     panel.barh([name for _, name in known], [100 * value for value, _ in known], color=BLUE, height=0.7)
     for place, (value, _) in enumerate(known):
-        inside = value > 0.15
-        text: dict[str, Any] = {"ha": "right" if inside else "left", "color": "white" if inside else INK}
-        panel.text(100 * value + (-1 if inside else 1), place, f"{100 * value:.1f}", va="center", fontsize=9, **text)
+        inside = value > 0.1  # at the beginning of the bar, where neither its end nor the dashed line is
+        text: dict[str, Any] = {"color": "white" if inside else INK, "va": "center", "fontsize": 9}
+        panel.text(1 if inside else 100 * value + 1, place, f"{100 * value:.1f}", **text)
     panel.axvline(100 * overall, color=ORANGE, linestyle="--", linewidth=1)
     panel.set_xlim(0, 100)
     panel.set_xticks(range(0, 101, 20))
@@ -135,13 +135,17 @@ def reliability(logits: Tensor, labels: Tensor, num_bins: int = 15) -> Figure:
     right = (answers == labels).double()
     bins = (confidence * num_bins).long().clamp(max=num_bins - 1)
     count = torch.bincount(bins, minlength=num_bins).double()
-    filled = count > 0
+    filled = count >= max(1, len(labels) / 1000)  # the accuracy of one or two images would be a jump to 0 or 1
     accuracy = (torch.bincount(bins, right, minlength=num_bins) / count)[filled]
     mean_confidence = (torch.bincount(bins, confidence, minlength=num_bins) / count)[filled]
     figure, (panel,) = _figure(5, 4.2)
     panel.plot([0, 100], [0, 100], ":", color=INK, linewidth=1, label="as sure as right")
     panel.plot(
-        (100 * mean_confidence).numpy(), (100 * accuracy).numpy(), "o-", color=BLUE, label="bins of the test images"
+        (100 * mean_confidence).numpy(),
+        (100 * accuracy).numpy(),
+        "o-",
+        color=BLUE,
+        label="bins of 0.1% of the images or more",
     )
     share = (100 * count / len(labels)).numpy()
     panel.bar(
@@ -173,7 +177,7 @@ def receptive_field(summary: Summary) -> Figure | None:
         return None
     height, width = summary.input_size[1:]
     figure, (panel,) = _figure(5, 3.5)
-    panel.add_patch(Rectangle((0, 0), width, height, facecolor=INK, alpha=0.15, label=f"the image, {width}x{height}"))
+    panel.add_patch(Rectangle((0, 0), width, height, facecolor=INK, alpha=0.15, label=f"{width}x{height}  image"))
     colors = colormaps["viridis"](np.linspace(0.25, 0.85, len(grown)))
     for color, (size, name) in zip(colors, grown.items(), strict=True):
         corner = (width / 2 - size / 2, height / 2 - size / 2)
