@@ -78,11 +78,16 @@ def markdown(result: dict[str, Any], note: str, command: str) -> str:
     """The result as a page."""
     recipe, spread = result["recipe"], result["standard_deviation"]
     lines = [
-        f"# {recipe['model']} on {recipe['data']}: {result['num_runs']} seeds",
+        f"# {recipe['model']} on {recipe['data']}: {result['num_runs']} seed{'s' * (result['num_runs'] > 1)}",
         "",
-        f"Test accuracy **{result['mean_test_accuracy']:.2%}**, mean of {result['num_runs']}"
-        + ("" if spread is None else f", standard deviation {100 * spread:.2f} points")
-        + f", least {result['least']:.2%}, greatest {result['greatest']:.2%}. The last averaged weights; the test"
+        f"Test accuracy **{result['mean_test_accuracy']:.2%}**, "
+        + (
+            "one run"
+            if spread is None
+            else f"mean of {result['num_runs']}, standard deviation {100 * spread:.2f} points"
+        )
+        + ("" if spread is None else f", least {result['least']:.2%}, greatest {result['greatest']:.2%}")
+        + ". The last averaged weights; the test"
         " images were read once, after the last epoch; no test-time augmentation.",
         "",
         "| seed | test | 95% interval | validation | NLL | ECE | training | images/s | threads | command |",
