@@ -42,7 +42,8 @@ def main() -> int:
     docs = ROOT / "docs" / options.name
     docs.mkdir(parents=True, exist_ok=True)
     # Everything that save_weights writes itself stays out; it would be of the older file.
-    kept = {key: metadata[key] for key in ("recipe", "data", "metrics")}
+    ours = {"recipe", "data", "metrics", "teacher_sha256"}
+    kept = {key: value for key, value in metadata.items() if key in ours}
     draft = docs / WEIGHTS_FILE
     save_weights(draft, model, kept, half=True)
     shipped = load_weights(draft)[0]

@@ -9,10 +9,13 @@ from typing import Any, Literal
 
 import pytest
 from training_runs import save_teacher
+from weights_files import model_of_three
 
 import thimble.training
+from thimble.checkpoint import save_weights
 from thimble.config import AugmentConfig, TrainConfig
 from thimble.data import ImageDataset, shapes10
+from thimble.models import Classifier
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +72,15 @@ def record(tmp_path: Path) -> dict[str, Any]:
             affine_probability=1.0, color_probability=0.5, sharpen_probability=0.5, augmenter="batched"
         ),
     }
+
+
+@pytest.fixture
+def model() -> Classifier:
+    return model_of_three()
+
+
+@pytest.fixture
+def saved(tmp_path: Path, model: Classifier) -> Path:
+    path = tmp_path / "saved.safetensors"
+    save_weights(path, model, {"recipe": {"epochs": 24}, "accuracy": 0.85})
+    return path

@@ -10,36 +10,18 @@ from typing import Any
 
 import pytest
 import torch
-from training_runs import little_teacher
+from training_runs import history, little_teacher
 
 import thimble.comparison
 from thimble import cli
 from thimble.checkpoint import save_weights
-from thimble.comparison import ComparedModel, Comparison, Pair, compare
+from thimble.comparison import Pair, compare
 from thimble.config import RunError, TrainConfig, UserError
-from thimble.console import print_comparison
 from thimble.data import ImageDataset, shapes10
 from thimble.evaluation import evaluate, infer
 from thimble.models import Classifier, build_model
 from thimble.run_folder import write_logs
 from thimble.training import train
-
-
-def history(epochs: int = 3) -> list[dict[str, Any]]:
-    """An epoch takes 10 seconds."""
-    return [
-        {
-            "epoch": epoch,
-            "train_loss": 2 / epoch,
-            "train_accuracy": 1 - 0.5 / epoch,
-            "validation_loss": 2.2 / epoch,
-            "validation_accuracy": 1 - 0.6 / epoch,
-            "learning_rate": 0.1 / epoch,
-            "seconds": 10.0,
-            "images_per_second": 12.0,
-        }
-        for epoch in range(1, epochs + 1)
-    ]
 
 
 @functools.cache
@@ -298,28 +280,6 @@ def test_curves_that_are_not_there_are_reported_after_the_tables(
     assert "none of the models has curves to draw" in captured.err
     assert captured.err.count("\n") == 1
     assert not output.exists()
-
-
-def comparison(*names: str) -> Comparison:
-    models = tuple(
-        ComparedModel(name, "thimble-150k", 150_576, 59_265_344, 0.8746, (0.868, 0.881), 0.3921, 0.0123, tuple(rows))
-        for name, rows in zip(names, [history(20), *[()] * len(names)], strict=False)
-    )
-    return Comparison("cifar10", 10_000, models, (Pair(0, 1, 312, 287, 0.326, 0.652), Pair(0, 1, 9, 99, 1e-9, 1e-9)))
-
-
-def test_the_tables_fit_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("thimble.console._console", lambda: thimble.console._Console(width=80, highlight=False))
-    print_comparison(comparison("runs/mine", "runs/another-[bold]"))
-    ordinary = capsys.readouterr().out
-    for name in ("runs/mine", "runs/another-[bold]"):  # whole, and not read as markup
-        assert name in ordinary
-    assert "59,265,344" in ordinary
-    print_comparison(comparison("runs/" + "a" * 200, "runs/b"))
-    long = capsys.readouterr().out
-    assert sum(line.count("a" * 10) for line in long.splitlines()) > 8  # folded, not cut
-    assert all(len(line) <= 80 for line in (ordinary + long).splitlines())
-    assert "…" not in ordinary + long
 
 
 def test_runs_that_were_trained(little_run: TrainConfig, tmp_path: Path) -> None:

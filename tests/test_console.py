@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from training_runs import history
 
+import thimble.console
+from thimble.comparison import ComparedModel, Comparison, Pair
 from thimble.config import TrainConfig
-from thimble.console import TrainingConsole
+from thimble.console import TrainingConsole, print_comparison
 from thimble.progress import Progress
 
 
@@ -26,3 +29,25 @@ def test_the_bar_of_an_epoch_has_the_steps_of_that_epoch(capsys: pytest.CaptureF
             progress.end_epoch(None, 0.1)
         assert (run.completed, run.total) == (17, 17)
     assert "later on the harder images" in capsys.readouterr().out
+
+
+def comparison(*names: str) -> Comparison:
+    models = tuple(
+        ComparedModel(name, "thimble-150k", 150_576, 59_265_344, 0.8746, (0.868, 0.881), 0.3921, 0.0123, tuple(rows))
+        for name, rows in zip(names, [history(20), *[()] * len(names)], strict=False)
+    )
+    return Comparison("cifar10", 10_000, models, (Pair(0, 1, 312, 287, 0.326, 0.652), Pair(0, 1, 9, 99, 1e-9, 1e-9)))
+
+
+def test_the_tables_fit_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("thimble.console._console", lambda: thimble.console._Console(width=80, highlight=False))
+    print_comparison(comparison("runs/mine", "runs/another-[bold]"))
+    ordinary = capsys.readouterr().out
+    for name in ("runs/mine", "runs/another-[bold]"):  # whole, and not read as markup
+        assert name in ordinary
+    assert "59,265,344" in ordinary
+    print_comparison(comparison("runs/" + "a" * 200, "runs/b"))
+    long = capsys.readouterr().out
+    assert sum(line.count("a" * 10) for line in long.splitlines()) > 8  # folded, not cut
+    assert all(len(line) <= 80 for line in (ordinary + long).splitlines())
+    assert "…" not in ordinary + long

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from training_runs import same_tensors, tensors, with_session
+from training_runs import Interrupting, little_teacher, same_tensors, tensors, with_session
 
 import thimble.training
 from thimble.batches import EpochBatches
-from thimble.config import AugmentConfig, TrainConfig
+from thimble.checkpoint import load_weights, save_weights
+from thimble.config import AugmentConfig, Interrupted, TrainConfig, UserError
 from thimble.progress import Observer, Progress
 from thimble.session import Session
 from thimble.training import train
@@ -150,3 +154,30 @@ def test_what_is_saved_is_the_mean_of_the_last_weights(
         else:
             assert torch.equal(tensor, last[-1])
     assert any(not torch.equal(saved[name], keeping.states[-1][name]) for name in saved)
+
+
+def test_a_run_goes_on_with_the_teacher_that_it_began_with_wherever_it_lies(
+    little_run: TrainConfig, record: dict[str, Any], tmp_path: Path
+) -> None:
+    """Between two slices the file may move; another in its place, or none, is refused."""
+    run = little_run.runs / "run"
+    with pytest.raises(Interrupted):
+        train(little_run, **record, observer=Interrupting(2, signal.SIGINT))
+    moved = tmp_path / "moved.safetensors"
+    Path(record["teacher"]).rename(moved)
+    with pytest.raises(UserError, match=r"--teacher .* no model"):
+        train(resume=run)
+    model = little_teacher()
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.01)
+    save_weights(Path(record["teacher"]), model, {})
+    for other in (record["teacher"], None):
+        with pytest.raises(UserError, match=r"--teacher whose file has SHA-256 \w{12}, not (\w{12}|none):"):
+            train(resume=run, teacher=other)
+    finished = train(resume=run, teacher=str(moved))
+    checksum = hashlib.sha256(moved.read_bytes()).hexdigest()
+    assert load_weights(finished.run / "model.safetensors")[1]["teacher_sha256"] == checksum
+
+
+def test_a_run_without_a_teacher_says_so_in_its_file(one_epoch: TrainConfig) -> None:
+    assert load_weights(train(one_epoch).run / "model.safetensors")[1]["teacher_sha256"] is None

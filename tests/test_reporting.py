@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -19,6 +20,7 @@ from thimble import cli
 from thimble.checkpoint import load_described, load_model, save_weights
 from thimble.config import RunError, TrainConfig, UserError
 from thimble.data import ImageDataset, shapes10
+from thimble.data.cifar10 import CLASSES
 from thimble.evaluation import evaluate
 from thimble.models import build_model
 from thimble.reporting import write_report
@@ -126,6 +128,19 @@ def test_a_weights_file_has_no_curves_and_says_so(run: Path, tmp_path: Path) -> 
     text = output.read_text()
     assert "A weights file carries no history" in text
     assert svgs(output.with_suffix("")) == [name for name in SVG if name != "curves"]
+
+
+def test_a_folder_of_a_shipped_name_is_not_taken_for_it(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shipped name wins, as everywhere: the report goes beside the folder, and has none of its curves."""
+    shutil.copytree(run, tmp_path / "here" / "reference")
+    monkeypatch.chdir(tmp_path / "here")
+    cifar = dataclasses.replace(shapes10(60, seed=3), classes=CLASSES)
+    monkeypatch.setattr(thimble.reporting, "load_dataset", lambda *_, **__: cifar)
+    assert write_report("reference") == Path("report.html")
+    assert not (tmp_path / "here" / "report" / "curves.svg").exists()
+    assert "no history" in Path("report.html").read_text()
 
 
 def test_names_are_text_not_markup(run: Path) -> None:

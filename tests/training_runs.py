@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
 import thimble.training
 from thimble.checkpoint import save_weights
@@ -90,3 +91,26 @@ def tensors(run: Path) -> dict[str, torch.Tensor]:
 
 def same_tensors(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def history(epochs: int = 3) -> list[dict[str, Any]]:
+    """An epoch takes 10 seconds."""
+    return [
+        {
+            "epoch": epoch,
+            "train_loss": 2 / epoch,
+            "train_accuracy": 1 - 0.5 / epoch,
+            "validation_loss": 2.2 / epoch,
+            "validation_accuracy": 1 - 0.6 / epoch,
+            "learning_rate": 0.1 / epoch,
+            "seconds": 10.0,
+            "images_per_second": 12.0,
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+def tiny() -> Classifier:
+    """One parameter, one BatchNorm."""
+    layers = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.BatchNorm2d(1))
+    return Classifier({"block": layers}, name="tiny", arguments={"num_classes": 1})

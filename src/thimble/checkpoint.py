@@ -78,6 +78,12 @@ def load_described(model: str | Path) -> tuple[Classifier, dict[str, Any], str]:
     return (*load_weights(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
+def run_folder_of(model: str | Path) -> Path | None:
+    """The run folder that MODEL names, whole or not; None where it names a shipped model or a file."""
+    shipped = isinstance(model, str) and model in list_pretrained()
+    return None if shipped or not os.path.isdir(model) else Path(model)
+
+
 def save_weights(path: Path, model: Classifier, metadata: dict[str, Any], *, half: bool = False) -> None:
     """Write a model's weights with what is needed to build and use it, and anything else that JSON can hold.
 

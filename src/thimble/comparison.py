@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from . import metrics
-from .checkpoint import list_pretrained, load_model
+from .checkpoint import load_model, run_folder_of
 from .config import UserError
 from .data import ImageDataset, dataset_of, load_dataset
 from .evaluation import check_fit, infer, reduce
@@ -182,8 +181,8 @@ def compare(
 
 def _history(model: str | Path) -> tuple[Row, ...]:
     """The epochs of a run folder; none of anything else."""
-    shipped = isinstance(model, str) and model in list_pretrained()
-    return () if shipped or not os.path.isdir(model) else tuple(read_metrics(Path(model)))
+    run = run_folder_of(model)
+    return () if run is None else tuple(read_metrics(run))
 
 
 def _check_same_classes(name: str, model: Classifier, other_name: str, other: Classifier) -> None:

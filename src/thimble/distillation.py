@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .checkpoint import load_model
+from .checkpoint import load_described
 from .config import UserError
 from .data import ImageDataset
 
@@ -22,6 +22,9 @@ class Teacher:
     Args:
         model: a shipped model's name, a weights file or a run folder.
 
+    Attributes:
+        checksum: the SHA-256 of its file, in hexadecimal digits.
+
     Raises:
         UserError: there is no such model.
     """
@@ -29,9 +32,10 @@ class Teacher:
     def __init__(self, model: str) -> None:
         self.name = model
         try:
-            self.model = load_model(model).requires_grad_(False)
+            self.model, _, self.checksum = load_described(model)
         except UserError as error:
             raise UserError(f"--teacher {model}: {error}") from error
+        self.model.requires_grad_(False)
 
     def check(self, data: ImageDataset) -> None:
         """Refuse data that the teacher was not made for.

@@ -38,22 +38,15 @@ def draw(curves: Mapping[str, Sequence[Row]]) -> Figure:
         raise ValueError("no curves to draw: expected at least one run, and an epoch of each")
     from matplotlib.figure import Figure  # takes half a second
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import MaxNLocator
 
     names = [_shortened(name) for name in curves]
     columns = max(1, min(len(names), int(11.5 / (0.8 + max(map(_inches, names))))))  # that fit side by side
     figure = Figure(figsize=(12, 3.8 + 0.2 * math.ceil(len(names) / columns)), layout="constrained", facecolor="white")
-    panels = [figure.add_subplot(1, 3, 1 + column) for column in range(3)]
-    for panel, title in zip(panels, ("loss (nats)", "accuracy (%)", "learning rate"), strict=True):
-        panel.set_title(title, fontsize=11)
-        panel.set_xlabel("epoch")
-        panel.grid(alpha=0.25)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    panels = add_panels(figure)
     handles = []
     for number, history in enumerate(curves.values()):
         color, mark = _COLORS[number % len(_COLORS)], _mark(number, len(history))
-        _draw_run(panels, history, color, mark)
+        draw_run(panels, history, color, mark)
         handles.append(Line2D([], [], color=color, marker=mark, linewidth=2))
     panels[2].set_ylim(bottom=0)
     legend = figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
@@ -65,7 +58,24 @@ def draw(curves: Mapping[str, Sequence[Row]]) -> Figure:
     return figure
 
 
-def _draw_run(panels: Sequence[Axes], history: Sequence[Row], color: str, mark: str) -> None:
+def add_panels(figure: Figure) -> list[Axes]:
+    """The three panels that curves are drawn in: loss, accuracy and learning rate over the epochs."""
+    from matplotlib.ticker import MaxNLocator
+
+    panels = [figure.add_subplot(1, 3, 1 + column) for column in range(3)]
+    for panel, title in zip(panels, ("loss (nats)", "accuracy (%)", "learning rate"), strict=True):
+        panel.set_title(title, fontsize=11)
+        panel.set_xlabel("epoch")
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    return panels
+
+
+def draw_run(
+    panels: Sequence[Axes], history: Sequence[Row], color: str, mark: str, validation_color: str | None = None
+) -> None:
+    """Draw a run into ``add_panels``: training solid, validation dashed and, if it is given, in a colour of its own."""
     epochs = [row["epoch"] for row in history]
     for panel, column, scale, style in (
         (panels[0], "train_loss", 1, "-"),
@@ -80,7 +90,7 @@ def _draw_run(panels: Sequence[Axes], history: Sequence[Row], color: str, mark: 
                 epochs,
                 values,
                 style,
-                color=color,
+                color=validation_color or color if style == "--" else color,
                 linewidth=1.5,
                 marker=mark,
                 markevery=max(1, len(history) // 8),

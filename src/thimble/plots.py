@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .overlay import add_panels, draw_run
 from .progress import Row
 from .summary import Summary
 
@@ -25,7 +27,7 @@ INK = "#1b1f24"
 """What is not colour: text, axes, outlines. A page may put its own in its place."""
 
 # Okabe and Ito's palette (2008), told apart by the colour-blind.
-BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+BLUE, ORANGE = "#0072b2", "#d55e00"
 
 _STYLE: Any = {
     "font.size": 10,
@@ -42,42 +44,43 @@ _STYLE: Any = {
 }
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """A transparent figure of so many panels in a row; the size in inches."""
+def _style() -> AbstractContextManager[None]:
     import matplotlib
+
+    return matplotlib.rc_context(_STYLE)
+
+
+def _blank(width: float, height: float) -> Figure:
+    """A transparent figure; the size in inches."""
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with _style():
         figure = Figure(figsize=(width, height), layout="constrained")
-        figure.patch.set_alpha(0)
-        axes = [figure.add_subplot(1, columns, 1 + column) for column in range(columns)]
-        for each in axes:
-            each.patch.set_alpha(0)
-        return figure, axes
+    figure.patch.set_alpha(0)
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A transparent figure of one panel; the size in inches."""
+    figure = _blank(width, height)
+    with _style():
+        panel = figure.add_subplot()
+    panel.patch.set_alpha(0)
+    return figure, panel
 
 
 def curves(history: Sequence[Row]) -> Figure:
     """Loss, accuracy and learning rate over the epochs of a run."""
-    from matplotlib.ticker import MaxNLocator
-
-    figure, axes = _figure(10, 3, 3)
-    epochs = [row["epoch"] for row in history]
-    marker = "o" if len(history) < 3 else ""  # a line of one point is none
-    for panel, name in zip(axes, ("loss", "accuracy"), strict=False):
-        scale = 100 if name == "accuracy" else 1
-        for part, color, dashes in (("train", BLUE, "-"), ("validation", ORANGE, "--")):
-            values = [row[f"{part}_{name}"] for row in history]
-            if None not in values:
-                panel.plot(epochs, [scale * value for value in values], dashes, color=color, label=part, marker=marker)
-        panel.set_title(name + (" (%)" if scale == 100 else ""))
-        panel.legend(frameon=False, labelcolor=INK)
-    axes[2].plot(epochs, [row["learning_rate"] for row in history], color=GREEN, marker=marker)
-    axes[2].set_title("learning rate (SGD)")
-    axes[2].set_ylim(bottom=0)
-    for panel in axes:
-        panel.set_xlabel("epoch")
-        panel.grid(alpha=0.25)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    figure = _blank(10, 3)
+    with _style():
+        panels = add_panels(figure)
+        marker = "o" if len(history) < 3 else ""  # a line of one point is none
+        draw_run(panels, history, BLUE, marker, ORANGE)
+        panels[2].set_ylim(bottom=0)
+        if history[0]["validation_loss"] is not None:
+            panels[0].legend(panels[0].get_lines(), ["training", "validation"], frameon=False)
+    for panel in panels:
+        panel.patch.set_alpha(0)
     return figure
 
 
@@ -88,7 +91,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure
     table = np.asarray(counts, dtype=np.float64)
     shares = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
     size = max(4.5, 0.62 * len(classes))
-    figure, (panel,) = _figure(size + 0.8, size)
+    figure, panel = _figure(size + 0.8, size)
     clear = LinearSegmentedColormap.from_list("clear", [(0.0, 0.45, 0.7, 0.0), (0.0, 0.45, 0.7, 1.0)])
     # The root, so that mistakes of one percent are seen beside hits of ninety.
     panel.pcolormesh(np.sqrt(shares / 100), cmap=clear, vmin=0, vmax=1, edgecolors=INK, linewidth=0.15)
@@ -115,7 +118,7 @@ def per_class(accuracies: dict[str, float], overall: float) -> Figure:
     known = sorted(
         ((value, name) for name, value in accuracies.items() if not math.isnan(value)), key=lambda one: one[0]
     )
-    figure, (panel,) = _figure(6, 0.8 + 0.32 * len(known))
+    figure, panel = _figure(6, 0.8 + 0.32 * len(known))
     panel.barh([name for _, name in known], [100 * value for value, _ in known], color=BLUE, height=0.7)
     for place, (value, _) in enumerate(known):
         inside = value > 0.1  # at the beginning of the bar, where neither its end nor the dashed line is
@@ -138,7 +141,7 @@ def reliability(logits: Tensor, labels: Tensor, num_bins: int = 15) -> Figure:
     filled = count >= max(1, len(labels) / 1000)  # the accuracy of one or two images would be a jump to 0 or 1
     accuracy = (torch.bincount(bins, right, minlength=num_bins) / count)[filled]
     mean_confidence = (torch.bincount(bins, confidence, minlength=num_bins) / count)[filled]
-    figure, (panel,) = _figure(5, 4.2)
+    figure, panel = _figure(5, 4.2)
     panel.plot([0, 100], [0, 100], ":", color=INK, linewidth=1, label="as sure as right")
     panel.plot(
         (100 * mean_confidence).numpy(),
@@ -176,7 +179,7 @@ def receptive_field(summary: Summary) -> Figure | None:
     if not grown:
         return None
     height, width = summary.input_size[1:]
-    figure, (panel,) = _figure(5, 3.5)
+    figure, panel = _figure(5, 3.5)
     panel.add_patch(Rectangle((0, 0), width, height, facecolor=INK, alpha=0.15, label=f"{width}x{height}  image"))
     colors = colormaps["viridis"](np.linspace(0.25, 0.85, len(grown)))
     for color, (size, name) in zip(colors, grown.items(), strict=True):
@@ -213,7 +216,7 @@ def filters(weight: Tensor) -> Figure:
     count = len(weight)
     columns = min(count, 12)
     rows = math.ceil(count / columns)
-    figure, (panel,) = _figure(columns * 0.55, rows * 0.55)
+    figure, panel = _figure(columns * 0.55, rows * 0.55)
     side_y, side_x = weight.shape[2] + 1, weight.shape[3] + 1
     page = np.ones((rows * side_y - 1, columns * side_x - 1, 4))
     page[..., 3] = 0
@@ -229,10 +232,8 @@ def filters(weight: Tensor) -> Figure:
 
 def to_svg(figure: Figure) -> str:
     """The figure as SVG, without the date and the XML head: to stand in a page or in a file."""
-    import matplotlib
-
     written = io.StringIO()
-    with matplotlib.rc_context(_STYLE):
+    with _style():
         figure.savefig(written, format="svg", metadata={"Date": None})
     text = written.getvalue()
     return text[text.index("<svg") :]

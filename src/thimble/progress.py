@@ -28,6 +28,7 @@ class Progress:
         num_batches: steps in the epoch under way.
         num_steps: steps in the run.
         num_processes: those that share every batch; the augmentation of an image depends on which of them has it.
+        teacher: the SHA-256 of the teacher's file; empty without one.
         epoch: epochs completed.
         batch: steps completed in the epoch under way.
         step: steps completed in the run.
@@ -38,6 +39,7 @@ class Progress:
     num_batches: int
     num_steps: int
     num_processes: int
+    teacher: str = ""
     epoch: int = 0
     batch: int = 0
     step: int = 0
@@ -144,6 +146,11 @@ def restore_progress(
             raise UserError(
                 f"{run} began with {saved['num_processes']} processes, expected as many to go on, not"
                 f" {progress.num_processes}: see --nproc-per-node of torchrun"
+            )
+        if saved["teacher"] != progress.teacher:
+            raise UserError(
+                f"{run} began with a --teacher whose file has SHA-256 {saved['teacher'][:12] or 'none'}, not"
+                f" {progress.teacher[:12] or 'none'}: expected the same file to go on"
             )
         for name, value in saved.items():
             setattr(progress, name, value)

@@ -94,8 +94,8 @@ def teacher() -> TrainConfig:
 
     The recipe ``fast``, five times as long and with larger shifts and a rectangle of the mean colour on half of the
     images. No label smoothing: it makes a teacher tell less of what it takes an image for (R. Müller et al., "When
-    Does Label Smoothing Help?", 2019, arXiv:1906.02629). On a GPU a matter of minutes; for two CPU cores there is
-    ``--model teacher-2m --epochs 24`` (docs/record.md).
+    Does Label Smoothing Help?", 2019, arXiv:1906.02629). For two CPU cores there is ``--model teacher-2m
+    --epochs 24``, 26 minutes on one of them (docs/record.md).
     """
     quick = fast()
     augment = replace(quick.augment, shift_limit=4 / 32, cutout_probability=0.5, cutout_size=(0.25, 0.375))

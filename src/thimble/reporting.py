@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import load_described, write_atomically
+from .checkpoint import load_described, run_folder_of, write_atomically
 from .config import UserError
 from .data import dataset_of, load_dataset
 from .evaluation import check_fit, infer, reduce
@@ -40,7 +40,7 @@ def write_report(
         RunError: the model gives nan or infinite logits, or the report cannot be written.
     """
     subject = _study(model, data, data_dir)
-    path = Path(output) if output is not None else _default_output(model)
+    path = Path(output) if output is not None else (run_folder_of(model) or Path()) / "report.html"
     if path.is_dir():
         raise UserError(f"--output {path} is a folder: expected a file such as {path / 'report.html'}")
     folder = path.with_suffix("")
@@ -56,14 +56,10 @@ def write_report(
     return path
 
 
-def _default_output(model: str | Path) -> Path:
-    return (Path(model) if Path(model).is_dir() else Path()) / "report.html"
-
-
 def _study(model: str | Path, data: str | None, data_dir: Path | None) -> Subject:
     """Read the model and everything of its run, and ask it about the test images, once."""
     classifier, metadata, checksum = load_described(model)
-    run = Path(model) if Path(model).is_dir() else None
+    run = run_folder_of(model)
     history = read_metrics(run) if run else []
     name = data or dataset_of(classifier.classes)
     train, test = (load_dataset(name, part, data_dir, progress=True) for part in ("train", "test"))

@@ -38,8 +38,9 @@ COLUMNS = {
 """The columns of metrics.csv, in order, with the format that a person reads them in."""
 
 
-# What may differ between a run and its resumption: none of it changes the result.
-RESUMABLE = frozenset({"data_dir", "device", "workers", "runs", "name", "overwrite", "fallback"})
+# What may differ between a run and its resumption: none of it changes the result. (The teacher's place may: that it is
+# the same file is for its checksum to say.)
+RESUMABLE = frozenset({"data_dir", "device", "workers", "runs", "name", "overwrite", "fallback", "teacher"})
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:

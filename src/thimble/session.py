@@ -117,7 +117,7 @@ def begin(
     hardness = Hardness(len(data), fabric.device)
     kept = [num_kept(epoch, config.epochs, len(data), config.skip_easy) for epoch in range(config.epochs)]
     num_batches = [count // config.batch_size for count in kept]
-    progress = Progress(num_batches[0], sum(num_batches), fabric.world_size)
+    progress = Progress(num_batches[0], sum(num_batches), fabric.world_size, teacher.checksum if teacher else "")
     swa_start = round((1 - config.swa_fraction) * progress.num_steps) if config.swa_fraction > 0 else None
     average = WeightAverage(model, config.ema_decay, swa_start)
     torch.manual_seed(derive_seed(config.seed, fabric.global_rank))

@@ -245,6 +245,7 @@ def _finish(session: Session) -> TrainResult:
             "recipe": run_folder.to_dict(config),
             "data": {"name": config.data, "train_images": len(session.data), "validation_images": config.validation},
             "metrics": {"last_epoch": history[-1], "test": test.to_dict()},
+            "teacher_sha256": session.progress.teacher or None,
         }
         save_weights(run / WEIGHTS_FILE, model, metadata)
     session.fabric.barrier()
