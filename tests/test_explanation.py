@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +164,23 @@ def test_the_drawing_has_a_row_for_each(tmp_path: Path) -> None:
         assert written.size == two.size
     with pytest.raises(UserError, match="cannot write the drawing"):
         save_drawing(explanations, tmp_path / "x.nothing")
+    (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match="cannot write the drawing"):
-        save_drawing(explanations, tmp_path / "no" / "x.png")
+        save_drawing(explanations, tmp_path / "folder.png")
+    save_drawing(explanations, tmp_path / "new" / "x.webp")
+    assert (tmp_path / "new" / "x.webp").stat().st_size > 0
+
+
+def test_a_full_disk_leaves_the_drawing_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    explanations = explain(red_corner(), Corner())
+    (tmp_path / "x.png").write_text("the old one")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="No space left on device; free some space"):
+        save_drawing(explanations, tmp_path / "x.png")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["the old one"]
 
 
 def test_what_is_against_is_blue_and_what_is_for_is_red() -> None:

@@ -5,6 +5,7 @@ Figures are made without pyplot: no window, no global state.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import warnings
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .checkpoint import write_atomically
 from .config import UserError
 from .progress import Row
 
@@ -121,10 +123,12 @@ def check_drawing(path: Path) -> None:
     """Find out before the work what ``save_drawing`` would have to refuse.
 
     Raises:
-        UserError: the ending is neither .png nor .svg, or there is no such folder.
+        UserError: the ending is neither .png nor .svg, it is a folder, or there is none to put it in.
     """
     if path.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"cannot write the drawing {path}: expected a name that ends in .png or .svg")
+    if path.is_dir():
+        raise UserError(f"cannot write the drawing {path}: it is a folder; expected the name of a file")
     if not os.path.isdir(path.parent):
         raise UserError(f"cannot write the drawing {path}: {path.parent} is no folder; expected one that exists")
 
@@ -133,14 +137,13 @@ def save_drawing(curves: Mapping[str, Sequence[Row]], path: Path) -> None:
     """Write ``draw`` as an image file, PNG or SVG as the name's ending says.
 
     Raises:
-        UserError: the ending is neither, or the file cannot be written.
+        UserError: the ending is neither, or there is no such folder.
+        RunError: the file could not be written; what was there before is untouched.
         ValueError: there are no curves.
     """
     check_drawing(path)
-    figure = draw(curves)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")  # for a name in a script without a font
-            figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise UserError(f"cannot write the drawing {path}: {error}; expected a name such as comparison.png") from error
+    written = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # for a name in a script without a font
+        draw(curves).savefig(written, dpi=150, format=path.suffix[1:].lower())
+    write_atomically(path, written.getvalue())
