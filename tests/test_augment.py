@@ -6,16 +6,14 @@ import json
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from thimble.augment import Augmenter, BatchAugmenter, Images, build_augmenter, preview, save_preview
-from thimble.config import AugmentConfig, UserError
+from thimble.augment import Augmenter, BatchAugmenter, Images, build_augmenter, preview
+from thimble.config import AugmentConfig
 from thimble.data import shapes10
 
 MEAN = (0.2, 0.4, 0.6)
@@ -158,7 +156,7 @@ def test_what_goes_in_is_not_modified() -> None:
         assert torch.equal(tensors, shapes10(16).images)
 
 
-def test_a_preview_has_a_row_for_each_class(tmp_path: Path) -> None:
+def test_a_preview_has_a_row_for_each_class() -> None:
     dataset = shapes10(30)
     page = preview(dataset, AugmentConfig(), columns=4, scale=2)
     cell = 2 * 32 + 6
@@ -169,12 +167,6 @@ def test_a_preview_has_a_row_for_each_class(tmp_path: Path) -> None:
         members = dataset.images[dataset.labels == row].numpy()
         assert any(np.array_equal(tile, member) for member in members)
 
-    path = tmp_path / "preview.png"
-    save_preview(dataset, AugmentConfig(), path, seed=1)
-    with Image.open(path) as written:
-        assert written.format == "PNG"
-        assert written.size == (110 + 10 * (3 * 32 + 6) + 18, 40 + 10 * (3 * 32 + 6) + 6)
-
 
 def test_a_preview_without_images_of_a_class() -> None:
     dataset = shapes10(10).subset(torch.arange(3))
@@ -184,16 +176,6 @@ def test_a_preview_without_images_of_a_class() -> None:
     for row in range(10):
         top = 40 + row * (32 + 6)
         assert bool((pixels[top : top + 32, 110:] == 255).all()) == (row not in present)
-
-
-@pytest.mark.parametrize("name", ["preview.nonsense", "preview", "missing/preview.png"])
-def test_a_preview_that_cannot_be_written(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    with pytest.raises(UserError, match="cannot write the preview") as caught:
-        save_preview(shapes10(10), AugmentConfig(), path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
 
 
 def coordinates(count: int, side: int = 32) -> torch.Tensor:

@@ -19,7 +19,6 @@ from thimble.checkpoint import (
     load_weights,
     save_state,
     save_weights,
-    write_atomically,
 )
 from thimble.config import RunError, UserError
 from thimble.models import Classifier, build_model
@@ -126,15 +125,6 @@ def test_a_folder_without_weights(tmp_path: Path) -> None:
         load_model(str(tmp_path))
 
 
-def test_writing_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "er" / "file.txt"
-    write_atomically(path, "first é")
-    assert path.read_text(encoding="utf-8") == "first é"
-    write_atomically(path, b"\x00second")
-    assert path.read_bytes() == b"\x00second"
-    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
-
-
 def full(_: int) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -159,23 +149,6 @@ def test_nothing_is_left_of_an_interruption(saved: Path, model: Classifier, monk
         save_weights(saved, model, {"other": True})
     assert saved.read_bytes() == before
     assert [entry.name for entry in saved.parent.iterdir()] == [saved.name]
-
-
-def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("in the way")
-    with pytest.raises(RunError, match=r"^cannot write .*; check the folder and try again$"):
-        write_atomically(tmp_path / "run" / "file.txt", "text")
-    with pytest.raises(RunError, match=r"^cannot write .*; check the folder and try again$"):
-        write_atomically(tmp_path / "run" / "deeper" / "file.txt", "text")
-    assert (tmp_path / "run").read_text() == "in the way"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
-    (tmp_path / "file.txt").mkdir()
-    with pytest.raises(RunError, match=r"^cannot write .*; check the folder and try again$"):
-        write_atomically(tmp_path / "file.txt", "text")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
 
 
 def test_a_state_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

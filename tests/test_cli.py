@@ -272,8 +272,8 @@ def test_data_describes_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"wrote {picture}" in out.replace("\n", "")
     with Image.open(picture) as image:
         assert min(image.size) > 500
-    assert cli.main(["data", "--data", "shapes10", "--preview", str(tmp_path / "no" / "preview.png")]) == 2
-    assert "cannot write the preview" in one_line(capsys.readouterr().err)
+    assert cli.main(["data", "--data", "shapes10", "--preview", str(tmp_path / "preview.nothing")]) == 2
+    assert "cannot write the image" in one_line(capsys.readouterr().err)
 
 
 def test_a_closed_pipe_is_no_error(weights: Path) -> None:

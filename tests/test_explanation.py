@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 
 from thimble import cli
 from thimble.config import RunError, UserError
-from thimble.explanation import Explanation, differentiable, draw, explain, find_class, save_drawing
+from thimble.explanation import Explanation, differentiable, draw, explain, find_class
 from thimble.models import Classifier, build_model
 
 
@@ -154,33 +152,11 @@ def test_a_model_that_gives_nan_is_an_error() -> None:
         explain(red_corner(), model)
 
 
-def test_the_drawing_has_a_row_for_each(tmp_path: Path) -> None:
+def test_the_drawing_has_a_row_for_each() -> None:
     explanations = explain([_picture(40, 30), _picture(700, 600)], Corner(), class_name="1")
     one, two = draw(explanations[:1]), draw(explanations)
     assert two.width == one.width
     assert two.height - one.height > 256
-    save_drawing(explanations, tmp_path / "x.png")
-    with Image.open(tmp_path / "x.png") as written:
-        assert written.size == two.size
-    with pytest.raises(UserError, match="cannot write the drawing"):
-        save_drawing(explanations, tmp_path / "x.nothing")
-    (tmp_path / "folder.png").mkdir()
-    with pytest.raises(UserError, match="cannot write the drawing"):
-        save_drawing(explanations, tmp_path / "folder.png")
-    save_drawing(explanations, tmp_path / "new" / "x.webp")
-    assert (tmp_path / "new" / "x.webp").stat().st_size > 0
-
-
-def test_a_full_disk_leaves_the_drawing_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    explanations = explain(red_corner(), Corner())
-    (tmp_path / "x.png").write_text("the old one")
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match="No space left on device; free some space"):
-        save_drawing(explanations, tmp_path / "x.png")
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["the old one"]
 
 
 def test_what_is_against_is_blue_and_what_is_for_is_red() -> None:

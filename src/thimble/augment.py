@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .config import AugmentConfig, UserError
+from .config import AugmentConfig
 from .data import ImageDataset
 from .runtime import derive_seed
 
@@ -245,15 +244,3 @@ def preview(dataset: ImageDataset, config: AugmentConfig, *, seed: int = 0, colu
             tile = Image.fromarray(pixels.numpy()).resize((side, side), Image.Resampling.NEAREST)
             page.paste(tile, (left, top))
     return page
-
-
-def save_preview(dataset: ImageDataset, config: AugmentConfig, path: Path, *, seed: int = 0) -> None:
-    """Write ``preview`` as an image file, in the format that the name's ending says.
-
-    Raises:
-        UserError: the ending names no image format, or the file cannot be written.
-    """
-    try:
-        preview(dataset, config, seed=seed).save(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot write the preview {path}: {error}; expected a name such as preview.png") from error

@@ -6,8 +6,6 @@ build the network again and to use it; a training state carries its progress in 
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
 import math
@@ -21,9 +19,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from .config import RunError, UserError
+from .config import UserError
 from .models import MODELS, Classifier, build_model
-from .runtime import versions
+from .runtime import versions, write_atomically
 
 WEIGHTS_FILE = "model.safetensors"
 STATE_FOLDER = "last.ckpt"
@@ -152,28 +150,6 @@ def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise UserError(f"{run} holds no {STATE_FOLDER}/{STATE_FILE}: expected the folder of a run that has begun")
     return _load(path)
-
-
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file under a temporary name beside its place, then rename it; make its folder where needed.
-
-    Raises:
-        RunError: it could not be written. Nothing is left of the attempt.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut could leave the new name on an empty file
-        temporary.replace(path)
-    except OSError as error:
-        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
-        raise RunError(f"cannot write {path}: {error.strerror}; {advice} and try again") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:

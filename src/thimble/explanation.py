@@ -6,7 +6,6 @@ The model stays as it was found: its modes, which of its parameters take gradien
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor, nn
 
-from .checkpoint import load_model, write_atomically
+from .checkpoint import load_model
 from .config import UserError
 from .data import normalize, to_input
 from .evaluation import evaluating, infer, named_images
@@ -254,18 +253,3 @@ def _fitting(text: str, length: Callable[[str], float], room: float) -> str:
     while length(text[cut:]) > room and cut < len(text) - 1:
         cut += 1
     return "…" + text[cut + 1 :] if cut else text
-
-
-def save_drawing(explanations: Sequence[Explanation], path: Path) -> None:
-    """Write ``draw`` as an image file, in the format that the name's ending says, and make its folder where needed.
-
-    Raises:
-        UserError: the ending names no image format, or it is a folder.
-        RunError: the file could not be written; what was there before is untouched.
-    """
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in Image.SAVE or path.is_dir():
-        raise UserError(f"cannot write the drawing {path}: expected the name of a file, such as explanation.png")
-    written = io.BytesIO()
-    draw(explanations).save(written, format=kind)
-    write_atomically(path, written.getvalue())

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .checkpoint import write_atomically
 from .config import UserError
 from .progress import Row
+from .runtime import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,11 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import load_described, run_folder_of, write_atomically
+from .checkpoint import load_described, run_folder_of
 from .config import UserError
 from .data import dataset_of, load_dataset
 from .evaluation import check_fit, infer, reduce
 from .run_folder import read_metrics
+from .runtime import write_atomically
 from .sections import Section, Subject, png, sections_of
 from .summary import summarize
 

@@ -21,9 +21,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import STATE_FOLDER, WEIGHTS_FILE, write_atomically
+from .checkpoint import STATE_FOLDER, WEIGHTS_FILE
 from .config import AugmentConfig, RunError, TrainConfig, UserError
 from .progress import Row
+from .runtime import write_atomically
 
 COLUMNS = {
     "epoch": "{:d}",

@@ -147,8 +147,9 @@ def explain(
     if not images:
         raise UserError("no image given: expected thimble explain IMAGE...")
     from .checkpoint import load_model
+    from .data import save_image
+    from .explanation import draw, find_class
     from .explanation import explain as explain_images
-    from .explanation import find_class, save_drawing
 
     classifier = load_model(model)
     if class_name is not None:
@@ -162,7 +163,7 @@ def explain(
     if explanations:
         from .console import print_explanations
 
-        save_drawing(explanations, output)
+        save_image(draw(explanations), output)
         print_explanations(explanations)
         print(f"wrote {output}")
     return code
@@ -230,16 +231,16 @@ def data(
         seed: Which images and which augmentations to draw.
     """
     from .console import print_dataset
-    from .data import load_dataset
+    from .data import load_dataset, save_image
 
     if seed < 0:
         raise UserError(f"--seed {seed}: expected a whole number of at least 0")
     parts = {part: load_dataset(data, part, data_dir, progress=True) for part in ("train", "test")}
     print_dataset(parts)
     if preview is not None:
-        from .augment import save_preview
+        from .augment import preview as drawn
 
-        save_preview(parts["train"], augment, preview, seed=seed)
+        save_image(drawn(parts["train"], augment, seed=seed), preview)
         print(f"wrote {preview}")
     return 0
 

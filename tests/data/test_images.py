@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from thimble.config import UserError
-from thimble.data import read_image, to_input
+from thimble.config import RunError, UserError
+from thimble.data import read_image, save_image, to_input
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -225,3 +226,30 @@ def test_input_is_antialiased() -> None:
 def test_input_takes_any_mode() -> None:
     assert to_input(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), (4, 4)).min() == 255
     assert torch.equal(to_input(Image.new("L", (8, 8), 7), (4, 4)), torch.full((3, 4, 4), 7, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(("name", "kind"), [("x.png", "PNG"), ("x.JPG", "JPEG"), ("new/folder/x.webp", "WEBP")])
+def test_an_image_is_written_in_the_format_that_its_ending_says(tmp_path: Path, name: str, kind: str) -> None:
+    save_image(halves(), tmp_path / name)
+    with Image.open(tmp_path / name) as written:
+        assert (written.format, written.size) == (kind, (40, 20))
+
+
+@pytest.mark.parametrize("name", ["x", "x.nothing", "folder.png"])
+def test_an_image_that_cannot_be_named_so_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UserError, match=r"cannot write the image .*: expected the name of a file") as caught:
+        save_image(halves(), tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+def test_a_full_disk_leaves_the_image_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "x.png").write_text("the old one")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="No space left on device; free some space"):
+        save_image(halves(), tmp_path / "x.png")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["the old one"]

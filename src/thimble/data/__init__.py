@@ -14,7 +14,7 @@ from thimble.config import UserError
 from .cifar10 import CLASSES as CIFAR10_CLASSES
 from .cifar10 import DataUnavailable, data_folder, load_cifar10
 from .dataset import ImageDataset, normalize, split
-from .images import read_image, to_input
+from .images import read_image, save_image, to_input
 from .shapes10 import CLASSES as SHAPES10_CLASSES
 from .shapes10 import load_shapes10, shapes10
 
@@ -27,6 +27,7 @@ __all__ = [
     "load_dataset",
     "normalize",
     "read_image",
+    "save_image",
     "shapes10",
     "split",
     "to_input",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from thimble.config import UserError
+from thimble.runtime import write_atomically
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,6 +82,23 @@ def to_input(image: Image, size: tuple[int, int]) -> Tensor:
     height, width = size
     fitted = ImageOps.fit(_to_rgb(image), (width, height), method=Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(fitted, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+
+
+def save_image(image: Image, path: Path) -> None:
+    """Write an image file, in the format that the name's ending says, whole or not at all; make its folder if needed.
+
+    Raises:
+        UserError: the ending names no image format, or it is a folder.
+        RunError: the file could not be written; what was there before is untouched.
+    """
+    from PIL import Image
+
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE or path.is_dir():
+        raise UserError(f"cannot write the image {path}: expected the name of a file, such as picture.png")
+    written = io.BytesIO()
+    image.save(written, format=kind)
+    write_atomically(path, written.getvalue())
 
 
 def _to_rgb(image: Image) -> Image:
