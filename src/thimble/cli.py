@@ -21,7 +21,8 @@ import tyro
 
 from .config import Interrupted, RunError, TrainConfig, UserError
 from .recipes import DEFAULT_RECIPE, Recipe, find_recipe
-from .verbs import VERBS, Flat, fail
+from .verbs import VERBS
+from .verbs.options import Flat, fail
 from .version import __version__
 
 

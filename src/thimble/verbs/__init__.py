@@ -1,0 +1,21 @@
+"""The verbs but ``train``, which ``cli`` makes: each reads its options, calls what does the work, and prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .look import data, demo, explain, predict
+from .measure import compare, evaluate, report, summary
+
+__all__ = ["VERBS"]
+
+VERBS: dict[str, Callable[..., int]] = {
+    "evaluate": evaluate,
+    "compare": compare,
+    "predict": predict,
+    "explain": explain,
+    "report": report,
+    "summary": summary,
+    "data": data,
+    "demo": demo,
+}
