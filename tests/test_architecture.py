@@ -18,7 +18,7 @@ LAYERS = [
     {"reporting", "demo_page"},
     {"sections"},
     {"plots", "demo"},
-    {"training", "comparison", "explanation"},
+    {"training", "comparison", "explanation", "exporting"},
     {"session"},
     {"evaluation", "summary", "run_folder", "overlay"},
     {"distillation", "progress"},
@@ -29,7 +29,7 @@ LAYERS = [
     {"config", "version"},
 ]
 LEVELS = {module: len(LAYERS) - index for index, layer in enumerate(LAYERS) for module in layer}
-PACKAGES = {"data", "models", "verbs"}
+PACKAGES = {"data", "exporting", "models", "verbs"}
 
 ROOT = Path(thimble.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

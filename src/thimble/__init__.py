@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .comparison import compare
     from .evaluation import evaluate, predict
     from .explanation import explain
+    from .exporting.export import export
     from .models import build_model, list_models
     from .summary import summarize
     from .training import train
@@ -31,6 +32,7 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "export",
     "list_models",
     "load_model",
     "load_pretrained",
@@ -44,6 +46,7 @@ _HOMES = {
     "compare": "comparison",
     "evaluate": "evaluation",
     "explain": "explanation",
+    "export": "exporting.export",
     "list_models": "models",
     "load_model": "checkpoint",
     "load_pretrained": "checkpoint",

@@ -200,6 +200,8 @@ def _foreign(path: Path) -> str:
         head = file.read(9)
     if not head:
         return "empty"
+    if path.suffix in (".onnx", ".pt2", ".pte", ".c"):
+        return "no weights file, but perhaps what thimble export made of one"
     if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         return "a pickled PyTorch file, which could run any code and is never loaded"
     return "cut short or damaged" if head.endswith(b"{") else "no weights file"

@@ -21,6 +21,7 @@ from .config import TrainConfig
 from .data import ImageDataset
 from .evaluation import Evaluation, Prediction
 from .explanation import Explanation
+from .exporting.export import Export
 from .progress import Observer
 from .summary import Summary
 from .training import TrainResult
@@ -203,6 +204,21 @@ def print_explanations(explanations: Sequence[Explanation]) -> None:
     for each in explanations:
         table.add_row(Text(each.image, overflow="fold"), each.class_name, f"{each.probability:.1%}", each.predicted)
     _console().print(table)
+
+
+def print_export(result: Export) -> None:
+    """The file, and how its answers compare with PyTorch's."""
+    console, parity = _console(), result.parity
+    table = _table(f"{result.output}: {result.num_bytes:,} bytes, {result.format}", "checked against PyTorch", "value")
+    table.add_row(f"{parity.num_images:,} images of", parity.images)
+    table.add_row("greatest difference", f"{parity.max_difference:.2g} in {result.metadata['output']}")
+    table.add_row("same label", f"{parity.agreement:.2%}")
+    if parity.twin_agreement is not None:
+        table.add_row("same label as the ONNX int8 file", f"{parity.twin_agreement:.2%}")
+    if parity.accuracy is not None and parity.pytorch_accuracy is not None:
+        table.add_row(f"accuracy on {parity.test_images:,} test images", f"{parity.accuracy:.2%}")
+        table.add_row("PyTorch's", f"{parity.pytorch_accuracy:.2%}")
+    console.print(table)
 
 
 def print_summary(result: Summary) -> None:

@@ -18,8 +18,7 @@ from PIL import Image
 
 from .checkpoint import list_pretrained, load_model
 from .config import UserError
-from .data import DATASETS, ImageDataset, data_folder, dataset_of, load_dataset, read_image, shapes10, to_input
-from .data.cifar10 import FOLDER
+from .data import DATASETS, ImageDataset, dataset_of, has_cifar10, load_dataset, read_image, shapes10, to_input
 from .evaluation import evaluating, predict
 from .explanation import grad_cam, heat, square
 from .models import Classifier
@@ -125,9 +124,7 @@ def draw_samples(classes: Sequence[str]) -> tuple[list[tuple[str, Image.Image]],
 def _test_images(name: str) -> ImageDataset | None:
     if name == "shapes10":
         return shapes10(20, seed=1)
-    root = data_folder()
-    found = any((folder / "test_batch.bin").is_file() for folder in (root, root / FOLDER))
-    return load_dataset(name, "test") if found else None
+    return load_dataset(name, "test") if has_cifar10() else None
 
 
 class Models:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from PIL import Image, ImageOps
@@ -156,7 +156,19 @@ def evaluate(model: Classifier | str | Path, dataset: ImageDataset | None = None
     return reduce(logits, classifier, dataset, name=name, flip=flip)
 
 
-def reduce(logits: Tensor, classifier: Classifier, dataset: ImageDataset, *, name: str, flip: bool) -> Evaluation:
+class Labeller(Protocol):
+    """What names classes of images: a network, or a file that one was exported to."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the logits."""
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images."""
+
+
+def reduce(logits: Tensor, model: Labeller, dataset: ImageDataset, *, name: str, flip: bool) -> Evaluation:
     """What a model's logits, (N, num_classes), for the images of a dataset say of it; ``name`` is its name here."""
     labels = dataset.labels.cpu()
     confusion = metrics.confusion_matrix(logits, labels)
@@ -168,7 +180,7 @@ def reduce(logits: Tensor, classifier: Classifier, dataset: ImageDataset, *, nam
         flip=flip,
         accuracy=metrics.accuracy(logits, labels),
         accuracy_interval=metrics.wilson_interval(int(confusion.trace()), len(dataset)),
-        per_class_accuracy=dict(zip(classifier.classes, per_class, strict=True)),
+        per_class_accuracy=dict(zip(model.classes, per_class, strict=True)),
         confusion=confusion.tolist(),
         nll=metrics.negative_log_likelihood(logits, labels),
         ece=metrics.expected_calibration_error(logits, labels),
@@ -214,7 +226,7 @@ def predict(
     ]
 
 
-def check_fit(name: str, model: Classifier, dataset: ImageDataset) -> None:
+def check_fit(name: str, model: Labeller, dataset: ImageDataset) -> None:
     """Raise UserError unless the dataset has images, of the model's classes and input size."""
     if len(dataset) == 0:
         raise UserError(f"{dataset.name} has no images: expected at least one")

@@ -12,7 +12,7 @@ from typing import Literal
 from thimble.config import UserError
 
 from .cifar10 import CLASSES as CIFAR10_CLASSES
-from .cifar10 import DataUnavailable, data_folder, load_cifar10
+from .cifar10 import DataUnavailable, has_cifar10, load_cifar10
 from .dataset import ImageDataset, normalize, split
 from .images import read_image, save_image, to_input
 from .shapes10 import CLASSES as SHAPES10_CLASSES
@@ -22,8 +22,8 @@ __all__ = [
     "DATASETS",
     "DataUnavailable",
     "ImageDataset",
-    "data_folder",
     "dataset_of",
+    "has_cifar10",
     "load_dataset",
     "normalize",
     "read_image",

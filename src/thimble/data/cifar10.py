@@ -103,6 +103,12 @@ def data_folder(data_dir: Path | None = None) -> Path:
     return Path(chosen).expanduser()
 
 
+def has_cifar10(data_dir: Path | None = None) -> bool:
+    """Whether CIFAR-10's test images are on disk already, where ``load_cifar10`` looks for them."""
+    root = data_folder(data_dir)
+    return any((folder / "test_batch.bin").is_file() for folder in (root, root / FOLDER))
+
+
 def _find(root: Path) -> Path | None:
     """The folder with the data files: ``root`` or the one in it; None if there is neither."""
     if root.exists() and not root.is_dir():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .look import data, demo, explain, predict
 from .measure import compare, evaluate, report, summary
+from .ship import export
 
 __all__ = ["VERBS"]
 
@@ -16,6 +17,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "explain": explain,
     "report": report,
     "summary": summary,
+    "export": export,
     "data": data,
     "demo": demo,
 }

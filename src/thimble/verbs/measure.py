@@ -19,7 +19,7 @@ def evaluate(
     """Measure MODEL on the test images: accuracy with its interval, per class, confusion, likelihood, calibration.
 
     Args:
-        model: A shipped model's name, a weights file or a run folder.
+        model: A shipped model's name, a weights file, a run folder or an ONNX file that thimble export wrote.
         data: The dataset whose test images to use. Default: the one of MODEL's classes.
         data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
         flip: Average the logits of every image and its mirror image (test-time augmentation).
@@ -28,10 +28,15 @@ def evaluate(
     from thimble.checkpoint import load_model
     from thimble.data import dataset_of, load_dataset
     from thimble.evaluation import evaluate as evaluate_model
+    from thimble.exporting.exported import ExportedModel, open_exported
 
-    classifier = load_model(model)  # before the data: a wrong name should not wait for a download
-    name = data or dataset_of(classifier.classes)
-    result = evaluate_model(classifier, load_dataset(name, "test", data_dir, progress=True), flip=flip)
+    # Before the data: a wrong name should not wait for a download.
+    loaded = open_exported(model) if model.endswith(".onnx") else load_model(model)
+    dataset = load_dataset(data or dataset_of(loaded.classes), "test", data_dir, progress=True)
+    if isinstance(loaded, ExportedModel):
+        result = loaded.evaluate(dataset, flip=flip)
+    else:
+        result = evaluate_model(loaded, dataset, flip=flip)
     if json:
         print_json(result.to_dict())
     else:

@@ -1,0 +1,157 @@
+"""ExecuTorch: a ``.pte`` file of int8 for phones and boards, by way of XNNPACK, whose kernels run on any CPU of theirs.
+
+Static post-training quantisation on the graph (PT2E): weights are int8, symmetric, with a scale per output channel;
+activations are int8 with a scale and a zero point per tensor, from their histograms on training images. In float32 stay
+the normalisation, the mean over the image and the head, where rounding costs most and arithmetic least.
+See https://docs.pytorch.org/executorch/stable/backends/xnnpack/xnnpack-quantization.html.
+
+The batch is free, from 1 to ``MAX_BATCH``: ExecuTorch plans its memory for the greatest, and a single image is as fast
+as in a file for single images.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from thimble.config import UserError
+
+from .network import Deployment
+from .onnx_file import METADATA_KEY, _quiet
+
+MAX_BATCH = 64
+_MISSING = "--format executorch needs ExecuTorch ({}): pip install 'thimble-nets[executorch]', or choose --format onnx"
+
+
+def build(deployment: Deployment) -> bytes:
+    """The network as a ``.pte`` file of int8, for 1 to ``MAX_BATCH`` images.
+
+    Its method ``forward`` takes what ``deployment.inputs`` gives; its method ``thimble`` gives the metadata, as JSON.
+
+    Raises:
+        UserError: ExecuTorch is not installed, or has not all of the network's operators.
+        ValueError: there are no calibration images.
+    """
+    if deployment.calibration is None or not len(deployment.calibration):
+        raise ValueError("no calibration images: an int8 file needs training images")
+    with _quiet(), _clean_root_logger():
+        try:
+            from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+            from executorch.exir import to_edge_transform_and_lower
+        except ImportError as error:
+            raise UserError(_MISSING.format(error)) from error
+        from torch._export.verifier import SpecViolationError
+
+        with _free_batch():
+            program = _quantize(deployment, deployment.calibration)
+            try:
+                edge = to_edge_transform_and_lower(
+                    program,
+                    partitioner=[XnnpackPartitioner()],
+                    constant_methods={METADATA_KEY: json.dumps(deployment.metadata)},
+                )
+            except SpecViolationError as error:
+                reason = next((line for line in str(error).splitlines() if line), "no reason given")
+                raise UserError(
+                    f"--format executorch cannot have this network ({reason}): expected layers that ExecuTorch has, "
+                    "choose --format onnx-int8"
+                ) from error
+            if any(int(sizes.upper) < MAX_BATCH for sizes in edge.exported_program().range_constraints.values()):
+                raise RuntimeError(f"ExecuTorch bounded the batch below {MAX_BATCH}")
+            return bytes(edge.to_executorch().buffer)
+
+
+def load(path: Path) -> Callable[[Tensor], Tensor]:
+    """A function from what the file takes, any number of images, to what it gives, float32 (N, classes).
+
+    Raises:
+        UserError: ExecuTorch is not installed.
+    """
+    try:
+        with _quiet():
+            from executorch.runtime import Runtime
+    except ImportError as error:
+        raise UserError(_MISSING.format(error)) from error
+    with _silent():
+        program = Runtime.get().load_program(path)
+        method = program.load_method("forward")
+
+    def run(inputs: Tensor) -> Tensor:
+        _ = program  # a method does not keep it alive, and reads its memory
+        return torch.cat([method.execute([batch.contiguous()])[0] for batch in torch.split(inputs, MAX_BATCH)])
+
+    return run
+
+
+def _quantize(deployment: Deployment, images: Tensor) -> torch.export.ExportedProgram:
+    """The network with pairs of QuantizeLinear and its inverse in it, which XNNPACK fuses into integer kernels."""
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
+
+    quantizer = XNNPACKQuantizer()
+    quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
+    quantizer.set_filter_function(_is_quantized)
+    module = _export(deployment.network, deployment).module()
+    for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.mean.dim):
+        # It would take over the scale of what it is the mean of, in which its own values are a few steps.
+        node.meta["quantization_annotation"] = QuantizationAnnotation(_annotated=True)
+    prepared = prepare_pt2e(module, quantizer)
+    with torch.no_grad():
+        for batch in torch.split(images, MAX_BATCH):
+            prepared(deployment.inputs(batch))
+    return _export(convert_pt2e(prepared), deployment)
+
+
+def _export(module: torch.nn.Module, deployment: Deployment) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+    return torch.export.export(module, (deployment.example(),), dynamic_shapes=({0: batch},))
+
+
+def _is_quantized(node: torch.fx.Node) -> bool:
+    """Whether an operation may be quantised: not the head, and not the normalisation, which has constant operands."""
+    if node.target in (torch.ops.aten.mul.Tensor, torch.ops.aten.add.Tensor):
+        return all(operand.op != "get_attr" for operand in node.all_input_nodes)
+    return node.target is not torch.ops.aten.linear.default
+
+
+@contextmanager
+def _free_batch() -> Iterator[None]:
+    """Without the libraries whose choice hangs on the batch: asking PyTorch for it would bound the batch by 15."""
+    with torch.backends.mkldnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
+        yield
+
+
+@contextmanager
+def _clean_root_logger() -> Iterator[None]:
+    """Take off the handler that importing ExecuTorch puts on everybody's logs."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    try:
+        yield
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what the runtime, which is C++, writes to file descriptor 2 about the machine's processor."""
+    with tempfile.TemporaryFile() as nowhere:
+        kept = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

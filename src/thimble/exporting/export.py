@@ -1,0 +1,206 @@
+"""From MODEL to a checked file of a format, or to an error and no file."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from thimble.checkpoint import list_pretrained, load_described
+from thimble.config import UserError
+from thimble.data import ImageDataset, dataset_of, has_cifar10, load_dataset, shapes10
+from thimble.models import Classifier
+from thimble.runtime import write_atomically
+from thimble.version import __version__
+
+from . import c_file, executorch_file, onnx_file, torch_file
+from .network import Deployment, deploy
+from .parity import NUM_IMAGES, Parity, Run, check, compare
+
+CALIBRATION_IMAGES = 1_000
+# Which images calibrate is no setting: the same file is made of the same weights.
+_SEED = 2_009
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format: how its files are made and used, and what may be asked of it.
+
+    Attributes:
+        build: makes the file's bytes.
+        load: makes a file a function from ``Deployment.inputs`` to float32 (N, classes).
+        ending: of the default name of its files.
+        exact: whether it is of float32; else it is of int8, and needs training images.
+        bare: whether it can go without preprocessing, or with softmax.
+    """
+
+    build: Callable[[Deployment], bytes]
+    load: Callable[[Path], Run]
+    ending: str
+    exact: bool
+    bare: bool = True
+
+
+FormatName = Literal["onnx", "onnx-int8", "torch", "executorch", "c"]
+FORMATS: dict[str, Format] = {
+    "onnx": Format(onnx_file.build_float, onnx_file.load, ".onnx", exact=True),
+    "onnx-int8": Format(onnx_file.build_int8, onnx_file.load, "-int8.onnx", exact=False),
+    "torch": Format(torch_file.build, torch_file.load, ".pt2", exact=True),
+    "executorch": Format(executorch_file.build, executorch_file.load, ".pte", exact=False),
+    "c": Format(c_file.build, c_file.load, ".c", exact=False, bare=False),
+}
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that was made.
+
+    Attributes:
+        output: the file.
+        format: one of ``FORMATS``.
+        num_bytes: its size.
+        metadata: what it says of itself.
+        parity: how its answers compare with PyTorch's.
+    """
+
+    output: Path
+    format: str
+    num_bytes: int
+    metadata: dict[str, Any]
+    parity: Parity
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON can hold it."""
+        return {
+            "output": str(self.output),
+            "format": self.format,
+            "num_bytes": self.num_bytes,
+            "parity": self.parity.to_dict(),
+            "metadata": self.metadata,
+        }
+
+
+def export(
+    model: str | Path,
+    format: FormatName = "onnx",
+    output: Path | None = None,
+    *,
+    preprocess: bool = True,
+    softmax: bool = False,
+    data_dir: Path | None = None,
+    progress: bool = False,
+) -> Export:
+    """Turn a model into a file that runs without Thimble, and prove that it is the same network.
+
+    The file takes ``images`` and gives ``logits``, any number at a time (the C file: one). It is made in a temporary
+    folder, compared with PyTorch there, and put in its place only if it passes.
+
+    Args:
+        model: a shipped model's name, a weights file or a run folder.
+        format: one of ``FORMATS``.
+        output: the file, replaced if it exists. Default: named after the model, in the current folder.
+        preprocess: take uint8 (N, height, width, 3), 0..255, red first, and normalise inside; else normalised float32
+            (N, 3, height, width).
+        softmax: give ``probabilities`` instead of logits.
+        data_dir: the folder that holds CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
+        progress: show a progress bar on stderr while downloading CIFAR-10, which an int8 file of its classes needs.
+
+    Raises:
+        UserError: there is no such model, format or data, or the format cannot do what is asked for.
+        RunError: the file is not the same network, or could not be written. What was there before is untouched.
+    """
+    if format not in FORMATS:
+        raise UserError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
+    kind = FORMATS[format]
+    if not kind.bare and (softmax or not preprocess):
+        asked = "--softmax" if softmax else "--no-preprocess"
+        raise UserError(f"{asked} beside --format {format}, which takes pixels and gives logits: expected neither")
+    classifier, metadata, sha256 = load_described(model)
+    output = Path(f"{classifier.name}{kind.ending}") if output is None else Path(output)
+    if output.is_dir():
+        example = output / f"{classifier.name}{kind.ending}"
+        raise UserError(f"--output {output} is a folder: expected the name of a file, such as {example}")
+    deployment = deploy(
+        classifier,
+        preprocess=preprocess,
+        softmax=softmax,
+        metadata=describe(classifier, metadata, model, sha256, preprocess=preprocess, softmax=softmax),
+        calibration=None if kind.exact else _calibration_images(classifier, data_dir, progress=progress),
+    )
+    images, is_test = _parity_images(classifier, data_dir)
+    content = kind.build(deployment)
+    with tempfile.TemporaryDirectory(prefix="thimble-") as folder:
+        path = Path(folder) / f"model{Path(kind.ending).suffix}"
+        path.write_bytes(content)
+        twin = _twin(deployment, Path(folder) / "twin.onnx") if format == "c" else None
+        parity = compare(kind.load(path), deployment, images, is_test=is_test, twin=twin)
+    check(parity, exact=kind.exact)
+    write_atomically(output, content)
+    return Export(output, format, len(content), deployment.metadata, parity)
+
+
+def _twin(deployment: Deployment, path: Path) -> Run:
+    """The ONNX int8 file of the same quantisation, which the C file must agree with."""
+    path.write_bytes(onnx_file.build_int8(deployment))
+    return onnx_file.load(path)
+
+
+def describe(
+    model: Classifier, metadata: dict[str, Any], name: str | Path, sha256: str, *, preprocess: bool, softmax: bool
+) -> dict[str, Any]:
+    """What a file says of itself: all that it takes to use it, and where it is from."""
+    channels, height, width = model.input_size
+    metrics = metadata.get("metrics")
+    test = metrics.get("test") if isinstance(metrics, dict) else None
+    return {
+        "model": model.name,
+        "num_parameters": model.num_parameters,
+        "classes": list(model.classes),
+        "mean": list(model.mean),
+        "std": list(model.std),
+        "input": {
+            "shape": ["batch", height, width, channels] if preprocess else ["batch", channels, height, width],
+            "type": "uint8" if preprocess else "float32",
+            "values": "red, green, blue, 0..255" if preprocess else "red, green, blue, (pixel / 255 - mean) / std",
+        },
+        "output": "probabilities" if softmax else "logits",
+        # Whose weights of the user's own are, the user knows.
+        "licence": metadata.get("licence", "MIT" if name in list_pretrained() else "not stated"),
+        "weights_sha256": sha256,
+        "test": {key: test.get(key) for key in ("data", "num_images", "accuracy")} if isinstance(test, dict) else None,
+        "thimble": __version__,
+    }
+
+
+def _calibration_images(model: Classifier, data_dir: Path | None, *, progress: bool) -> Tensor:
+    """Training images, uint8 (N, 3, height, width), the same for every file: the test set has no part in it."""
+    dataset = load_dataset(dataset_of(model.classes), "train", data_dir, progress=progress)
+    chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(_SEED))[:CALIBRATION_IMAGES]
+    return _resize(dataset.images[chosen], model.input_size)
+
+
+def _parity_images(model: Classifier, data_dir: Path | None) -> tuple[ImageDataset, bool]:
+    """The test set of the model's classes, and true; drawings, and false, where it is not on disk."""
+    try:
+        name = dataset_of(model.classes)
+    except UserError:  # classes of the user's own: drawings will do to compare answers
+        name = ""
+    if name == "shapes10" or (name == "cifar10" and has_cifar10(data_dir)):
+        test = load_dataset(name, "test", data_dir)
+        if tuple(test.images.shape[1:]) == model.input_size:
+            return test, True
+    drawings = shapes10(NUM_IMAGES, seed=_SEED)
+    return dataclasses.replace(drawings, images=_resize(drawings.images, model.input_size)), False
+
+
+def _resize(images: Tensor, size: tuple[int, int, int]) -> Tensor:
+    if tuple(images.shape[1:]) == size:
+        return images
+    return F.interpolate(images.float(), size[1:], mode="bilinear", antialias=True).round().clamp(0, 255).byte()

@@ -1,0 +1,156 @@
+"""An exported ONNX file, somebody else's perhaps, read back to be measured: only if it says what it is, and is it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thimble.config import RunError, UserError
+from thimble.data import ImageDataset
+from thimble.evaluation import Evaluation, check_fit, reduce
+
+from .network import as_inputs
+from .onnx_file import METADATA_KEY
+from .parity import Run
+
+_BATCH = 500
+_EXPECTED = "expected a file that thimble export --format onnx or onnx-int8 wrote"
+
+
+@dataclass(frozen=True, eq=False)
+class ExportedModel:
+    """An ONNX file ready to run.
+
+    Attributes:
+        name: of the file.
+        classes: the class names, in the order of the logits.
+        input_size: (channels, height, width) of the images that it takes.
+        mean: per channel, for pixels in 0..1.
+        std: per channel, for pixels in 0..1.
+        preprocess: whether it normalises by itself.
+        softmax: whether it gives probabilities instead of logits.
+        run: from what it takes to what it gives.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    input_size: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    preprocess: bool
+    softmax: bool
+    run: Run
+
+    def infer(self, images: Tensor, *, flip: bool = False) -> Tensor:
+        """The logits of images, uint8 (N, 3, height, width): float32 (N, classes), up to a constant per image.
+
+        Raises:
+            RunError: one is nan or infinite.
+        """
+        logits = torch.cat([self._logits(batch, flip) for batch in torch.split(images, _BATCH)])
+        if not logits.isfinite().all():
+            raise RunError(f"{self.name} gives nan or infinite values; expected finite ones")
+        return logits
+
+    def evaluate(self, dataset: ImageDataset, *, flip: bool = False) -> Evaluation:
+        """Measure how well it does on a dataset, as ``thimble.evaluate`` does it for a model.
+
+        Raises:
+            UserError: the dataset has other classes, or images of another size.
+            RunError: it gives nan or infinite values.
+        """
+        check_fit(self.name, self, dataset)
+        return reduce(self.infer(dataset.images, flip=flip), self, dataset, name=self.name, flip=flip)
+
+    def _logits(self, images: Tensor, flip: bool) -> Tensor:
+        if flip:
+            return (self._logits(images, False) + self._logits(images.flip(3), False)) / 2
+        outputs = self.run(as_inputs(images, self.preprocess, self.mean, self.std))
+        return outputs.clamp_min(torch.finfo(torch.float32).tiny).log() if self.softmax else outputs
+
+
+def open_exported(path: str | Path) -> ExportedModel:
+    """Read an ONNX file that Thimble exported.
+
+    Raises:
+        UserError: it is no whole ONNX file, is another program's, or is not what its metadata say.
+    """
+    import onnxruntime
+
+    path = Path(path)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is wrong with a file is said once, by us
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; {_EXPECTED}") from error
+    try:
+        # From its bytes, so that it can name no other file to read its tensors from.
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has as many kinds as there are ways to be no ONNX file
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path} ({len(content):,} bytes) is no whole ONNX file ({reason}): {_EXPECTED}") from error
+    described = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if described is None:
+        raise UserError(f"{path} is an ONNX file of another program: {_EXPECTED}")
+    try:
+        model = _read(path, json.loads(described), session)
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} describes itself incompletely ({error!r}): {_EXPECTED}") from error
+    _check_shapes(path, model, session)
+    return model
+
+
+def _read(path: Path, metadata: dict[str, Any], session: Any) -> ExportedModel:
+    preprocess = metadata["input"]["type"] == "uint8"
+    shape = [int(value) for value in metadata["input"]["shape"][1:]]
+    channels, height, width = (shape[2], shape[0], shape[1]) if preprocess else shape
+    mean, std = (tuple(float(value) for value in metadata[key]) for key in ("mean", "std"))
+    classes = tuple(str(label) for label in metadata["classes"])
+    if len(mean) != 3 or len(std) != 3 or not classes or not all(map(math.isfinite, mean)) or min(std) <= 0:
+        raise ValueError(f"mean {mean}, std {std}, {len(classes)} classes")
+    name = session.get_inputs()[0].name
+
+    def run(inputs: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {name: inputs.numpy()})[0])
+
+    return ExportedModel(
+        name=str(path),
+        classes=classes,
+        input_size=(channels, height, width),
+        mean=mean,
+        std=std,
+        preprocess=preprocess,
+        softmax=metadata["output"] == "probabilities",
+        run=run,
+    )
+
+
+def _check_shapes(path: Path, model: ExportedModel, session: Any) -> None:
+    """What the graph takes and gives must be what the metadata say."""
+    channels, height, width = model.input_size
+    size = [height, width, channels] if model.preprocess else [channels, height, width]
+    kind = "tensor(uint8)" if model.preprocess else "tensor(float)"
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or inputs[0].type != kind or not _fits(inputs[0].shape, size):
+        found = ", ".join(f"{one.type} {one.shape}" for one in inputs)
+        raise UserError(
+            f"{path} takes {found}: expected {kind} ['batch', {', '.join(map(str, size))}], as it says itself"
+        )
+    if len(outputs) != 1 or not _fits(outputs[0].shape, [len(model.classes)]):
+        found = ", ".join(f"{one.type} {one.shape}" for one in outputs)
+        raise UserError(
+            f"{path} gives {found}: expected ['batch', {len(model.classes)}], a value for each of its classes"
+        )
+
+
+def _fits(shape: Sequence[Any], expected: list[int]) -> bool:
+    """Whether a shape is that of a batch of any size, in which a name stands for a free number."""
+    return len(shape) == len(expected) + 1 and not isinstance(shape[0], int) and list(shape[1:]) == expected

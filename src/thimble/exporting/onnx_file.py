@@ -1,0 +1,145 @@
+"""ONNX: in float32, and in int8 by static post-training quantisation.
+
+Quantised is what costs: convolutions, matrix products and the sums of residual blocks. Weights are int8, symmetric,
+with a scale per output channel; activations are uint8 with a scale and a zero point per tensor, from the least and
+greatest values on training images; the arithmetic is written as pairs of QuantizeLinear and DequantizeLinear (QDQ),
+which a runtime fuses into integer kernels. See https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .network import Deployment
+
+OPSET = 20
+METADATA_KEY = "thimble"
+_BATCH = 100
+_QUANTIZED = ["Conv", "Gemm", "Add", "Relu", "MaxPool"]
+
+
+def build_float(deployment: Deployment) -> bytes:
+    """The network as an ONNX file of float32: input ``images``, output ``logits`` or ``probabilities``."""
+    import onnx
+
+    with _quiet():
+        program = torch.onnx.export(
+            deployment.network,
+            (deployment.example(),),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=["images"],
+            output_names=["probabilities" if deployment.softmax else "logits"],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program")
+    proto = program.model_proto
+    _strip_traces(proto)
+    _describe(proto, deployment.metadata)
+    onnx.checker.check_model(proto, full_check=True)
+    return bytes(proto.SerializeToString())
+
+
+def build_int8(deployment: Deployment) -> bytes:
+    """The same, quantised: the ranges of the activations are those of ``deployment.calibration``."""
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    if deployment.calibration is None:
+        raise ValueError("no calibration images: an int8 file needs training images")
+    batches = iter(
+        [{"images": deployment.inputs(batch).numpy()} for batch in torch.split(deployment.calibration, _BATCH)]
+    )
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, Any] | None:
+            return next(batches, None)
+
+    proto = onnx.load_from_string(build_float(deployment))
+    normalisation = [
+        node.name for node in proto.graph.node if node.op_type in ("Mul", "Add") and _constant(proto, node)
+    ]
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        path = Path(folder) / "int8.onnx"
+        quantize_static(
+            proto,
+            path,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
+            op_types_to_quantize=_QUANTIZED,
+            nodes_to_exclude=normalisation,
+            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},  # logits in steps would be ties
+        )
+        proto = onnx.load(path)
+    _strip_traces(proto)
+    _describe(proto, deployment.metadata)
+    onnx.checker.check_model(proto, full_check=True)
+    return bytes(proto.SerializeToString())
+
+
+def load(path: Path, *, threads: int = 0) -> Callable[[Tensor], Tensor]:
+    """A function from what the file takes to what it gives, float32 (N, classes); 0 threads are as many as cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(inputs: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {name: inputs.numpy()})[0])
+
+    return run
+
+
+def _constant(proto: Any, node: Any) -> bool:
+    """Whether a node has a constant among its inputs: the normalisation, and no sum of a residual block."""
+    return any(initializer.name in node.input for initializer in proto.graph.initializer)
+
+
+def _describe(proto: Any, metadata: dict[str, Any]) -> None:
+    from thimble.version import __version__
+
+    proto.producer_name, proto.producer_version = "thimble", __version__
+    proto.graph.name = str(metadata.get("model", "thimble"))
+    del proto.metadata_props[:]
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, json.dumps(metadata)
+
+
+def _strip_traces(proto: Any) -> None:
+    """Take out where in PyTorch's and whose source each value comes from: a third of a file of this size."""
+    graph = proto.graph
+    for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        if hasattr(part, "metadata_props"):
+            del part.metadata_props[:]
+        part.doc_string = ""
+    del graph.value_info[:]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporters' remarks on their own dependencies: not the user's business."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,204 @@
+"""From MODEL to a file: checked, whole, or not there at all; and the verb."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from exports import load_stand_in, seasoned
+
+import thimble
+from thimble import cli
+from thimble.checkpoint import load_described, save_weights
+from thimble.config import RunError, UserError
+from thimble.data import shapes10
+from thimble.data.cifar10 import CLASSES
+from thimble.exporting import export as module
+from thimble.exporting import onnx_file
+from thimble.exporting.export import FORMATS, export
+from thimble.exporting.exported import open_exported
+from thimble.exporting.network import Deployment
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """CIFAR-10 is on disk, and is the stand-in; the current folder is the test's."""
+    monkeypatch.setattr(module, "load_dataset", load_stand_in)
+    monkeypatch.setattr(module, "has_cifar10", lambda _: True)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def no_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("THIMBLE_DATA", str(tmp_path / "empty"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_onnx_is_compared_and_measured_on_the_test_set(data: None) -> None:
+    result = thimble.export("reference")
+    assert result.output == Path("reference.onnx")
+    assert result.output.stat().st_size == result.num_bytes
+    parity = result.parity
+    assert (parity.images, parity.num_images, parity.test_images) == ("cifar10", 400, 400)
+    assert parity.max_difference <= 1e-4
+    assert (parity.agreement, parity.accuracy, parity.pytorch_accuracy) == (1, 1, 1)
+    assert parity.twin_agreement is None
+
+
+def test_what_a_file_says_of_itself(data: None, tmp_path: Path) -> None:
+    _, metadata, sha256 = load_described("reference")
+    export("reference", output=tmp_path / "some" / "model.onnx", softmax=True)
+    proto = onnx.load(tmp_path / "some" / "model.onnx")
+    said = json.loads(proto.metadata_props[0].value)
+    assert said["classes"] == list(CLASSES)
+    assert (said["mean"], said["std"]) == (metadata["mean"], metadata["std"])
+    assert said["input"]["shape"] == ["batch", 32, 32, 3]
+    assert said["input"]["type"] == "uint8"
+    assert said["output"] == "probabilities"
+    assert said["licence"] == "MIT"
+    assert said["weights_sha256"] == sha256
+    assert said["test"]["accuracy"] == metadata["metrics"]["test"]["accuracy"]
+
+
+def test_int8_is_calibrated_on_training_images_and_smaller(data: None) -> None:
+    result = export("reference", "onnx-int8")
+    assert result.output == Path("reference-int8.onnx")
+    assert result.num_bytes <= 220_000
+    assert result.parity.agreement >= 0.99
+    assert result.parity.max_difference > 1e-4
+    assert result.parity.drop == pytest.approx(0, abs=0.005)
+
+
+def test_calibration_never_sees_a_test_image(monkeypatch: pytest.MonkeyPatch, data: None) -> None:
+    seen: dict[str, Any] = {}
+
+    def build(deployment: Deployment) -> bytes:
+        seen["images"] = deployment.calibration
+        return onnx_file.build_float(deployment)
+
+    monkeypatch.setitem(FORMATS, "onnx-int8", module.Format(build, onnx_file.load, "-int8.onnx", exact=False))
+    export("reference", "onnx-int8")
+    rows = {image.numpy().tobytes() for image in load_stand_in("cifar10", "train").images}
+    assert len(seen["images"]) == 600
+    assert {image.numpy().tobytes() for image in seen["images"]} == rows
+
+
+def test_without_the_data_drawings_are_compared_and_no_accuracy_is_told(no_data: None) -> None:
+    parity = export("reference").parity
+    assert (parity.images, parity.num_images) == ("shapes10", 1_000)
+    assert (parity.accuracy, parity.pytorch_accuracy, parity.drop) == (None, None, None)
+
+
+def test_a_network_of_other_classes_and_size(no_data: None, tmp_path: Path) -> None:
+    model = seasoned(num_classes=3)
+    model.classes, model.input_size = ("salt", "pepper", "mustard"), (3, 24, 16)
+    save_weights(tmp_path / "spices.safetensors", model, {"metrics": "none"})
+    result = export(tmp_path / "spices.safetensors", preprocess=False)
+    assert result.metadata["input"]["shape"] == ["batch", 3, 24, 16]
+    assert result.metadata["licence"] == "not stated"
+    assert result.metadata["test"] is None
+    assert open_exported(result.output).input_size == (3, 24, 16)
+    with pytest.raises(UserError, match="no dataset has the classes salt, pepper, mustard"):
+        export(tmp_path / "spices.safetensors", "onnx-int8")
+
+
+def test_a_network_of_the_drawings_is_measured_on_them(no_data: None, tmp_path: Path) -> None:
+    model, drawings = seasoned(), shapes10(1)
+    model.classes, model.mean, model.std = drawings.classes, drawings.mean, drawings.std
+    save_weights(tmp_path / "shapes.safetensors", model, {})
+    assert export(tmp_path / "shapes.safetensors").parity.test_images == 2_000
+
+
+def break_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ``onnx`` give the logits of another network."""
+
+    def build(_: Deployment) -> bytes:
+        from thimble.exporting.network import deploy
+
+        return onnx_file.build_float(deploy(seasoned()))
+
+    monkeypatch.setitem(FORMATS, "onnx", module.Format(build, onnx_file.load, ".onnx", exact=True))
+
+
+def test_a_file_that_fails_its_check_is_not_written(
+    no_data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_format(monkeypatch)
+    with pytest.raises(RunError, match="nothing was written"):
+        export("reference")
+    (tmp_path / "old.onnx").write_text("old")
+    assert cli.main(["export", "reference", "--output", "old.onnx"]) == 1
+    assert capsys.readouterr().err.startswith("thimble: the file differs from PyTorch by ")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.onnx": "old"}
+
+
+def test_a_full_disk(no_data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("thimble.runtime.os.fsync", full)
+    with pytest.raises(RunError, match="No space left on device; free some space"):
+        export("reference")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["reference", "--format", "c", "--softmax"],
+            "--softmax beside --format c, which takes pixels and gives logits",
+        ),
+        (["reference", "--format", "c", "--no-preprocess"], "--no-preprocess beside --format c"),
+        (["reference", "--format", "tflite"], "invalid choice 'tflite'"),
+        (["reference", "--output", "."], "--output . is a folder: expected the name of a file, such as reference.onnx"),
+        (["alexnet"], "no model 'alexnet'"),
+        (["cut.safetensors"], "cut short or damaged"),
+        (["model.pt"], "a pickled PyTorch file, which could run any code and is never loaded"),
+        (["model.onnx"], "no weights file, but perhaps what thimble export made of one"),
+        (["other.safetensors"], "lacks the tensor c1.0.weight"),
+    ],
+)
+def test_the_users_mistakes_are_one_line_and_exit_code_2(
+    options: list[str], message: str, no_data: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_weights(tmp_path / "whole.safetensors", seasoned(), {})
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "whole.safetensors").read_bytes()[:-100])
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "model.pt")
+    (tmp_path / "model.onnx").write_bytes(b"\x08\n\x12\x07thimble")
+    model = seasoned()
+    model.c1[0] = torch.nn.Identity()  # type: ignore[index, operator, union-attr]
+    save_weights(tmp_path / "other.safetensors", model, {})
+    before = sorted(tmp_path.iterdir())
+    assert cli.main(["export", *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("thimble: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_int8_without_its_training_images_says_how_to_get_them(
+    no_data: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("thimble.data.cifar10.SOURCES", ())
+    assert cli.main(["export", "reference", "--format", "onnx-int8"]) == 2
+    assert "go online and run again, or name a folder" in capsys.readouterr().err
+    assert not (tmp_path / "reference-int8.onnx").exists()
+
+
+def test_the_verb_prints_the_comparison(data: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", "reference"]) == 0
+    out = capsys.readouterr().out
+    assert "reference.onnx: 605," in out
+    assert "same label" in out
+    assert "100.00%" in out
+    assert cli.main(["export", "reference", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["parity"]["agreement"] == 1
+    assert result["metadata"]["model"] == "reference"

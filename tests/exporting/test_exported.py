@@ -1,0 +1,204 @@
+"""An ONNX file of somebody's: measured if it is what it says, refused in one line if not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from exports import save_onnx, seasoned, stand_in
+from onnx import TensorProto, helper
+
+from thimble import cli
+from thimble.checkpoint import load_pretrained, save_weights
+from thimble.config import RunError, UserError
+from thimble.data import shapes10
+from thimble.evaluation import evaluate, infer
+from thimble.exporting import onnx_file
+from thimble.exporting.exported import open_exported
+
+Change = Callable[[Any, dict[str, Any]], None]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped network as ONNX."""
+    return save_onnx(tmp_path_factory.mktemp("exported") / "reference.onnx", load_pretrained("reference"))
+
+
+def rewrite(path: Path, target: Path, change: Change) -> Path:
+    """Write an ONNX file again, its graph or its metadata changed."""
+    proto = onnx.load(path)
+    metadata = json.loads(proto.metadata_props[0].value)
+    change(proto, metadata)
+    if proto.metadata_props:
+        proto.metadata_props[0].value = json.dumps(metadata)
+    target.write_bytes(proto.SerializeToString())
+    return target
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(UserError) as error:
+        open_exported(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"preprocess": False}, {"softmax": True}])
+def test_it_is_measured_like_the_model_it_was_made_of(options: dict[str, bool], tmp_path: Path) -> None:
+    model, drawings = seasoned(), shapes10(60, seed=8)
+    model.classes = drawings.classes
+    path = save_onnx(tmp_path / "model.onnx", model, **options)
+    for flip in (False, True):
+        expected = evaluate(model, drawings, flip=flip)
+        found = open_exported(path).evaluate(drawings, flip=flip)
+        assert found.confusion == expected.confusion
+        if not options.get("softmax") or not flip:  # probabilities keep no common scale to average logits in
+            assert found.nll == pytest.approx(expected.nll, rel=1e-4)
+
+
+def test_the_verb_measures_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, drawings = seasoned(), shapes10(1)
+    model.classes = drawings.classes
+    save_weights(tmp_path / "weights.safetensors", model, {})
+    path = save_onnx(tmp_path / "model.onnx", model)
+    results = []
+    for name in (path, tmp_path / "weights.safetensors"):
+        assert cli.main(["evaluate", str(name), "--json"]) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    assert results[0]["confusion"] == results[1]["confusion"]
+    assert results[0]["model"] == str(path)
+
+
+def test_logits_are_those_of_the_model(exported: Path) -> None:
+    model = load_pretrained("reference")
+    images = stand_in().images[:50]
+    expected = infer(model, images, mean=model.mean, std=model.std)
+    torch.testing.assert_close(open_exported(exported).infer(images), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_values_that_are_not_finite(exported: Path, tmp_path: Path) -> None:
+    def spoil(proto: Any, _: dict[str, Any]) -> None:
+        (scale,) = [one for one in proto.graph.initializer if one.name == "scale"]
+        scale.CopyFrom(helper.make_tensor("scale", TensorProto.FLOAT, [3], [float("nan")] * 3))
+
+    model = open_exported(rewrite(exported, tmp_path / "nan.onnx", spoil))
+    with pytest.raises(RunError, match="nan or infinite"):
+        model.infer(stand_in().images[:2])
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 10_000, 300_000, -1])
+def test_a_file_cut_short(exported: Path, tmp_path: Path, length: int) -> None:
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(exported.read_bytes()[:length])
+    assert "no whole ONNX file" in refusal(cut) or "another program" in refusal(cut)
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    assert "No such file" in refusal(path)
+    torch.save({"weights": torch.zeros(1)}, path)
+    assert "no whole ONNX file" in refusal(path)
+    path.unlink()
+    path.mkdir()
+    assert "cannot read" in refusal(path)
+
+
+def test_an_onnx_file_of_another_program(exported: Path, tmp_path: Path) -> None:
+    def anonymous(proto: Any, _: dict[str, Any]) -> None:
+        del proto.metadata_props[:]
+
+    message = refusal(rewrite(exported, tmp_path / "other.onnx", anonymous))
+    assert "is an ONNX file of another program: expected a file that thimble export" in message
+
+
+@pytest.mark.parametrize("key", ["classes", "mean", "std", "input", "output"])
+def test_metadata_that_lack_something(exported: Path, tmp_path: Path, key: str) -> None:
+    message = refusal(rewrite(exported, tmp_path / "model.onnx", lambda _, metadata: metadata.pop(key)))
+    assert "describes itself incompletely" in message
+    assert key in message
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"classes": []},
+        {"classes": 3},
+        {"mean": [0.5]},
+        {"std": [0.5, 0.5, 0]},
+        {"std": "abc"},
+        {"mean": [0, 0, float("nan")]},
+        {"input": 3},
+        {"input": {"type": "uint8", "shape": ["batch"]}},
+        {"input": {"type": "uint8", "shape": None}},
+    ],
+)
+def test_metadata_that_cannot_be(exported: Path, tmp_path: Path, values: dict[str, Any]) -> None:
+    path = rewrite(exported, tmp_path / "model.onnx", lambda _, metadata: metadata.update(values))
+    assert "describes itself incompletely" in refusal(path)
+
+
+def test_metadata_of_another_network(exported: Path, tmp_path: Path) -> None:
+    def three(_: Any, metadata: dict[str, Any]) -> None:
+        metadata["classes"] = ["a", "b", "c"]
+
+    def larger(_: Any, metadata: dict[str, Any]) -> None:
+        metadata["input"]["shape"] = ["batch", 64, 64, 3]
+
+    def bare(_: Any, metadata: dict[str, Any]) -> None:
+        metadata["input"] = {"type": "float32", "shape": ["batch", 3, 32, 32]}
+
+    path = tmp_path / "model.onnx"
+    assert "gives tensor(float) ['batch', 10]: expected ['batch', 3]" in refusal(rewrite(exported, path, three))
+    assert "takes tensor(uint8) ['batch', 32, 32, 3]: expected tensor(uint8) ['batch', 64, 64, 3]" in refusal(
+        rewrite(exported, path, larger)
+    )
+    assert "expected tensor(float) ['batch', 3, 32, 32]" in refusal(rewrite(exported, path, bare))
+
+
+def test_a_network_of_another_input_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = seasoned()
+    model.classes, model.input_size = shapes10(1).classes, (3, 48, 48)
+    path = save_onnx(tmp_path / "large.onnx", model)
+    assert cli.main(["evaluate", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "shapes10 has images of (3, 32, 32)" in error
+    assert "(channels, height, width) = (3, 48, 48)" in error
+    assert error.count("\n") == 1
+
+
+def test_other_verbs_say_that_it_is_no_weights_file(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("predict", "report", "summary"):
+        options = ["photo.png", "--model", str(exported)] if verb == "predict" else [str(exported)]
+        assert cli.main([verb, *options]) == 2
+        assert "is no weights file, but perhaps what thimble export made of one" in capsys.readouterr().err
+
+
+def test_tensors_in_another_file_are_not_read(exported: Path, tmp_path: Path) -> None:
+    """ONNX lets a file point to others, /etc/passwd among them."""
+    (tmp_path / "secret").write_bytes(b"\0" * 12)
+
+    def point(proto: Any, _: dict[str, Any]) -> None:
+        (scale,) = [one for one in proto.graph.initializer if one.name == "scale"]
+        scale.ClearField("raw_data")
+        scale.data_location = TensorProto.EXTERNAL
+        entry = scale.external_data.add()
+        entry.key, entry.value = "location", str(tmp_path / "secret")
+
+    assert "no whole ONNX file" in refusal(rewrite(exported, tmp_path / "model.onnx", point))
+
+
+def test_a_file_of_a_fixed_batch_is_not_ours(exported: Path, tmp_path: Path) -> None:
+    def fix(proto: Any, _: dict[str, Any]) -> None:
+        proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+
+    assert "takes tensor(uint8) [2, 32, 32, 3]" in refusal(rewrite(exported, tmp_path / "model.onnx", fix))
+
+
+def test_threads_and_shapes_of_the_function(exported: Path) -> None:
+    run = onnx_file.load(exported, threads=1)
+    assert run(torch.zeros(3, 32, 32, 3, dtype=torch.uint8)).shape == (3, 10)

@@ -1,0 +1,54 @@
+"""The networks that the benchmarks bring with them are those that were published."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import onnx
+import torch
+from torch import nn
+
+from thimble.data import shapes10
+from thimble.exporting import onnx_file
+from thimble.exporting.network import deploy
+from thimble.summary import summarize
+
+
+def _benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_resnet8_is_the_published_network() -> None:
+    model = _benchmark("resnet8").resnet8()
+    statistics = sum(
+        tensor.numel()
+        for norm in model.modules()
+        if isinstance(norm, nn.BatchNorm2d)
+        for tensor in (norm.running_mean, norm.running_var)
+        if tensor is not None
+    )
+    summary = summarize(model)
+    assert statistics == 480
+    assert summary.num_parameters + statistics == 78_666  # as Keras counts, and as MLPerf Tiny says
+    assert summary.num_multiply_adds == 12_501_632
+    assert [layer.output_shape for layer in summary.layers if layer.type == "Conv2d"][-2:] == [(64, 8, 8), (10, 1, 1)]
+
+
+def test_resnet8_leaves_with_its_batchnorms_folded() -> None:
+    module = _benchmark("resnet8")
+    torch.manual_seed(0)
+    images = shapes10(64).images
+    model = module.settle(module.resnet8(), images)
+    deployment = deploy(model, preprocess=False)
+    inputs = deployment.inputs(images)
+    with torch.no_grad():
+        torch.testing.assert_close(deployment.network(inputs), model(inputs), rtol=1e-4, atol=1e-4)
+    operators = {node.op_type for node in onnx.load_from_string(onnx_file.build_float(deployment)).graph.node}
+    assert operators == {"Conv", "Relu", "Add", "ReduceMean", "Gemm"}

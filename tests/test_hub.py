@@ -1,0 +1,382 @@
+"""Models on the Hugging Face Hub, without it: folders, and what would be fetched from there and sent."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from weights_files import described
+
+import thimble.hub
+from thimble.checkpoint import load_described, load_pretrained, load_weights, save_weights
+from thimble.config import RunError, UserError
+from thimble.data import shapes10
+from thimble.evaluation import predict
+from thimble.hub import HubClassifier
+from thimble.models import Classifier
+from thimble.summary import summarize
+
+hub = pytest.importorskip("huggingface_hub")
+errors = importlib.import_module("huggingface_hub.errors")
+
+KNOWN = {"recipe": {"epochs": 3}, "data": {"name": "squirrels"}, "metrics": {"last_epoch": {"epoch": 3}}}
+
+
+def same(one: Classifier, other: Classifier) -> bool:
+    left, right = one.state_dict(), other.state_dict()
+    return list(left) == list(right) and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def http_error(kind: Any, status: int, message: str = "The server's words.\n\nAnd more.") -> Exception:
+    """As the Hub's client raises it for an answer of the server's."""
+    error: Exception = kind(message, response=SimpleNamespace(status_code=status, headers={}, request=None))
+    return error
+
+
+@pytest.fixture
+def run(tmp_path: Path, model: Classifier) -> Path:
+    folder = tmp_path / "runs" / "mine"
+    save_weights(folder / "model.safetensors", model, KNOWN)
+    (folder / "config.json").write_text('{"model": "reference", "data": "cifar10"}')
+    return folder
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A Hub of one repository: what it is asked, what it gets, and what it fails with."""
+    found = SimpleNamespace(asked=[], files={}, file=None, error=None)
+
+    class Api:
+        def __init__(self, token: str | None) -> None:
+            found.token = token
+
+        def create_repo(self, **options: Any) -> SimpleNamespace:
+            if found.error is not None:
+                raise found.error
+            found.created = options
+            name = options["repo_id"]
+            return SimpleNamespace(repo_id=name if "/" in name else f"me/{name}")
+
+        def upload_folder(self, *, folder_path: str, **options: Any) -> str:
+            found.uploaded = options
+            found.files = {path.name: path.read_bytes() for path in Path(folder_path).iterdir()}
+            return "https://huggingface.co/me/mine/commit/1"
+
+    def download(**options: Any) -> str:
+        found.asked.append(options)
+        if found.error is not None:
+            raise found.error
+        return str(found.file)
+
+    monkeypatch.setattr(thimble.hub, "HfApi", Api)
+    monkeypatch.setattr(thimble.hub, "hf_hub_download", download)
+    return found
+
+
+def test_it_is_the_classifier_that_it_was_made_of(model: Classifier) -> None:
+    found = HubClassifier.of(model)
+    assert isinstance(found, Classifier)
+    assert isinstance(found, hub.ModelHubMixin)
+    assert same(found, model)
+    assert (found.name, found.arguments, found.classes) == (model.name, model.arguments, model.classes)
+    assert (found.mean, found.std, found.input_size) == (model.mean, model.std, model.input_size)
+    assert found.num_parameters == model.num_parameters
+    assert not found.training
+    images = torch.randn(2, 3, 24, 16)
+    with torch.inference_mode():
+        assert torch.equal(found(images), model(images))
+    assert HubClassifier.of(found) is found
+    assert HubClassifier.of(model.train()).training
+    assert same(copy.deepcopy(found), model)
+
+
+def test_thimble_takes_it_for_a_classifier() -> None:
+    found = HubClassifier.of("reference")
+    shipped = load_pretrained("reference")
+    image = shapes10(1).images
+    assert predict(image, found)[0].top == predict(image, shipped)[0].top
+    assert summarize(found).num_multiply_adds == summarize(shipped).num_multiply_adds
+
+
+def test_a_run_goes_through_a_folder_with_all_that_is_known_of_it(run: Path, model: Classifier, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert HubClassifier.of(run).save_pretrained(folder) is None
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    found = HubClassifier.from_pretrained(folder)
+    assert type(found) is HubClassifier
+    assert same(found, model)
+    assert not found.training
+    assert {name: found.metadata[name] for name in KNOWN} == KNOWN
+    assert found.classes == ("cat", "dog", "écureuil")
+    plain, metadata = load_weights(folder / "model.safetensors")
+    assert same(plain, model)
+    assert {name: metadata[name] for name in KNOWN} == KNOWN
+    assert metadata == described(run / "model.safetensors")
+    assert same(HubClassifier.from_pretrained(str(folder / "model.safetensors")), model)
+
+
+def test_the_config_says_what_the_network_is(run: Path, tmp_path: Path) -> None:
+    HubClassifier.of(run).save_pretrained(tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (config["library_name"], config["name"], config["input_size"]) == ("thimble", "reference", [3, 24, 16])
+    assert config["classes"] == ["cat", "dog", "écureuil"]
+
+
+def test_the_card_is_of_the_file_beside_it(run: Path, tmp_path: Path) -> None:
+    HubClassifier.of(run).save_pretrained(tmp_path / "out", repo_id="me/mine")
+    card = hub.ModelCard.load(tmp_path / "out" / "README.md")
+    assert load_described(tmp_path / "out")[2] in card.text
+    assert card.data.library_name == "thimble"
+    assert 'HubClassifier.from_pretrained("me/mine")' in card.text
+    assert HubClassifier.of(run).generate_model_card(repo_id="me/mine").data.to_dict() == card.data.to_dict()
+
+
+def test_a_card_of_ones_own_stays_and_a_stale_one_does_not(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    HubClassifier.of(run).save_pretrained(folder)
+    first = (folder / "README.md").read_text()
+    HubClassifier.of("thimble-78k").save_pretrained(folder)
+    assert load_described(folder)[2] in (folder / "README.md").read_text() != first
+    (folder / "README.md").write_text("mine")
+    HubClassifier.of(run).save_pretrained(folder)
+    assert (folder / "README.md").read_text() == "mine"
+
+
+def test_half_precision_is_kept_where_it_is_and_made_when_asked_for(run: Path, tmp_path: Path) -> None:
+    def sizes(**options: Any) -> list[int]:
+        folders = [tmp_path / name for name in ("shipped", "run")]
+        for folder, name in zip(folders, ("reference", run), strict=True):
+            HubClassifier.of(name).save_pretrained(folder, **options)
+        return [(folder / "model.safetensors").stat().st_size for folder in folders]
+
+    shipped, trained = sizes()
+    assert shipped < 330_000 < 600_000 < trained
+    assert same(HubClassifier.from_pretrained(tmp_path / "shipped"), load_pretrained("reference"))
+    assert max(sizes(half=True)) < 330_000
+    assert min(sizes(half=False)) > 600_000
+
+
+def test_what_is_known_of_other_weights_is_not_said_of_these(tmp_path: Path) -> None:
+    found = HubClassifier.of("reference")
+    with torch.no_grad():
+        next(found.parameters()).mul_(1.5)
+    found.save_pretrained(tmp_path / "out")
+    metadata = load_described(tmp_path / "out")[1]
+    assert not {"metrics", "recipe", "data"} & set(metadata)
+    assert "Not known: the weights file records no test." in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_what_the_classifier_carries_wins_over_what_the_file_said(run: Path, tmp_path: Path) -> None:
+    found = HubClassifier.of(run)
+    found.classes = ("one", "two", "three")
+    found.save_pretrained(tmp_path / "out")
+    assert HubClassifier.from_pretrained(tmp_path / "out").classes == ("one", "two", "three")
+
+
+@pytest.mark.parametrize("content", ['{"model": "reference"}', '{"library_name": "another"}', "[]", "no JSON"])
+def test_it_does_not_write_into_a_run_or_over_another_program(run: Path, content: str) -> None:
+    (run / "config.json").write_text(content)
+    before = (run / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"holds the config\.json of a run or of another program: expected another fo"):
+        HubClassifier.of("reference").save_pretrained(run)
+    assert (run / "model.safetensors").read_bytes() == before
+    assert (run / "config.json").read_text() == content
+    with pytest.raises(UserError, match=r"config\.json is a file: expected a folder"):
+        HubClassifier.of("reference").save_pretrained(run / "config.json")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"^cannot write .*model\.safetensors: "):
+        HubClassifier.of("reference").save_pretrained(tmp_path / "file" / "out")
+
+
+def test_from_the_hub_it_fetches_the_weights_and_nothing_else(
+    server: SimpleNamespace, run: Path, model: Classifier
+) -> None:
+    server.file = run / "model.safetensors"
+    found = HubClassifier.from_pretrained("me/mine", revision="v1", token="secret", cache_dir="cache")
+    assert same(found, model)
+    assert found.metadata["recipe"] == KNOWN["recipe"]
+    (asked,) = server.asked
+    assert (asked["repo_id"], asked["filename"], asked["revision"]) == ("me/mine", "model.safetensors", "v1")
+    assert (asked["token"], asked["cache_dir"], asked["local_files_only"]) == ("secret", "cache", False)
+
+
+def test_what_would_be_pushed(server: SimpleNamespace, run: Path, model: Classifier, tmp_path: Path) -> None:
+    address = HubClassifier.of(run).push_to_hub("mine", private=True, token="secret", branch="new", commit_message="so")
+    assert address == "https://huggingface.co/me/mine/commit/1"
+    assert server.token == "secret"
+    assert server.created == {"repo_id": "mine", "private": True, "exist_ok": True}
+    assert (server.uploaded["repo_id"], server.uploaded["repo_type"]) == ("me/mine", "model")
+    assert (server.uploaded["revision"], server.uploaded["commit_message"]) == ("new", "so")
+    assert sorted(server.files) == ["README.md", "config.json", "model.safetensors"]
+    card = hub.ModelCard(server.files["README.md"].decode())
+    assert (card.data.pipeline_tag, card.data.license) == ("image-classification", "mit")
+    assert 'from_pretrained("me/mine")' in card.text
+    server.file = tmp_path / "fetched.safetensors"
+    server.file.write_bytes(server.files["model.safetensors"])
+    assert same(HubClassifier.from_pretrained("me/mine"), model)
+
+
+def test_saving_and_pushing_in_one(server: SimpleNamespace, run: Path, tmp_path: Path) -> None:
+    found = HubClassifier.of(run).save_pretrained(
+        tmp_path / "mine", push_to_hub=True, half=True, ignore_patterns="*.md"
+    )
+    assert found is not None
+    assert server.created["repo_id"] == "mine"
+    assert server.uploaded["ignore_patterns"] == "*.md"
+    assert len(server.files["model.safetensors"]) < 330_000
+
+
+def write_nothing(folder: Path) -> None:
+    pass
+
+
+def write_pickle(folder: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, folder / "pytorch_model.bin")
+
+
+def write_disguised_pickle(folder: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, folder / "model.safetensors")
+
+
+def write_truncated(folder: Path) -> None:
+    save_weights(folder / "model.safetensors", load_pretrained("reference"), {})
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:-1000])
+
+
+def write_foreign(folder: Path) -> None:
+    safetensors.torch.save_file({"weight": torch.zeros(2)}, folder / "model.safetensors")
+
+
+BAD = [
+    (write_nothing, r"holds no model\.safetensors: expected the folder of a finished run"),
+    (write_pickle, r"holds pytorch_model\.bin, a pickled file, which could run any code and is never loaded: expected"),
+    (write_disguised_pickle, r"model\.safetensors is a pickled PyTorch file, which could run any code and is never"),
+    (write_truncated, r"model\.safetensors is cut short or damaged: expected a whole safetensors file"),
+    (write_foreign, r"model\.safetensors is a safetensors file of another program: expected one that Thimble saved"),
+]
+
+
+@pytest.mark.parametrize(("write", "message"), BAD)
+def test_a_bad_folder_is_refused_in_a_line(write: Callable[[Path], None], message: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        HubClassifier.from_pretrained(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("write", "message"), BAD[2:])
+def test_a_bad_download_is_refused_too(
+    write: Callable[[Path], None], message: str, tmp_path: Path, server: SimpleNamespace
+) -> None:
+    write(tmp_path)
+    server.file = tmp_path / "model.safetensors"
+    with pytest.raises(UserError, match=message):
+        HubClassifier.from_pretrained("me/mine")
+
+
+def unreachable() -> Exception:
+    error: Exception = errors.LocalEntryNotFoundError("words\nmore words")
+    error.__cause__ = OSError("no network")
+    return error
+
+
+def wrong_token() -> Exception:
+    error: Exception = errors.LocalEntryNotFoundError("words")
+    error.__cause__ = http_error(errors.HfHubHTTPError, 401)
+    return error
+
+
+READING = [
+    (
+        lambda: http_error(errors.RepositoryNotFoundError, 401),
+        UserError,
+        "no file or folder 'me/mine', and no such rep",
+    ),
+    (
+        lambda: http_error(errors.GatedRepoError, 403),
+        UserError,
+        "'me/mine': the Hub refuses .The server's words..: exp",
+    ),
+    (
+        lambda: http_error(errors.RevisionNotFoundError, 404),
+        UserError,
+        "'me/mine' has no such revision: expected a bra",
+    ),
+    (
+        lambda: http_error(errors.RemoteEntryNotFoundError, 404),
+        UserError,
+        r"'me/mine' holds no model\.safetensors: exp",
+    ),
+    (
+        lambda: http_error(errors.HfHubHTTPError, 500),
+        RunError,
+        "'me/mine': the Hugging Face Hub cannot be used .The se",
+    ),
+    (wrong_token, UserError, "'me/mine': not logged in to the Hugging Face Hub, or with a wrong token; hf auth login"),
+    (unreachable, RunError, "cannot be used .it cannot be reached, and its cache does not have the file.: check the n"),
+    (lambda: errors.OfflineModeIsEnabled("offline mode"), RunError, "cannot be used .offline mode.: check the network"),
+    (lambda: errors.LocalTokenNotFoundError("no token"), UserError, "not logged in to the Hugging Face Hub"),
+    (lambda: errors.HTTPError("connection refused"), RunError, "cannot be used .connection refused."),
+]
+
+
+@pytest.mark.parametrize(("make", "kind", "message"), READING)
+def test_a_fetch_that_fails_is_told_in_a_line(
+    make: Callable[[], Exception], kind: type[Exception], message: str, server: SimpleNamespace
+) -> None:
+    server.error = make()
+    with pytest.raises(kind, match=message) as caught:
+        HubClassifier.from_pretrained("me/mine")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: http_error(errors.HfHubHTTPError, 401), UserError, "'me/mine': not logged in to the Hugging Face Hub"),
+        (lambda: http_error(errors.RepositoryNotFoundError, 401), UserError, "'me/mine': not logged in to the Hugging"),
+        (
+            lambda: http_error(errors.HfHubHTTPError, 403),
+            UserError,
+            "'me/mine': the Hub refuses .The server's words..:",
+        ),
+        (lambda: http_error(errors.HfHubHTTPError, 503), RunError, "'me/mine': the Hugging Face Hub cannot be used"),
+    ],
+)
+def test_a_push_that_fails_is_told_in_a_line(
+    make: Callable[[], Exception], kind: type[Exception], message: str, server: SimpleNamespace
+) -> None:
+    server.error = make()
+    with pytest.raises(kind, match=message) as caught:
+        HubClassifier.of("reference").push_to_hub("me/mine")
+    assert "\n" not in str(caught.value)
+    assert not server.files
+
+
+def test_a_name_that_no_repository_can_have() -> None:
+    """The client's own check, before it asks the Hub."""
+    with pytest.raises(UserError, match=r"^'a/b/c': no such file or folder, and no repository can be called so; expec"):
+        HubClassifier.from_pretrained("a/b/c")
+    with pytest.raises(UserError, match=r"^'a/b/c': no repository can be called so; expected OWNER/NAME$"):
+        HubClassifier.of("reference").push_to_hub("a/b/c")
+
+
+def test_without_the_hubs_client_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.delitem(sys.modules, "thimble.hub")
+    with pytest.raises(UserError, match=r"pip install 'thimble-nets\[hub\]'$") as caught:
+        importlib.import_module("thimble.hub")
+    assert "\n" not in str(caught.value)
