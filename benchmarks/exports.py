@@ -2,7 +2,8 @@
 
     python benchmarks/exports.py --output benchmarks/results/exports
 
-Each is made by ``thimble.export``, with its check on 1,000 images and on the whole test set; a check that fails ends it.
+Each is made by ``thimble.export``, with its check on 1,000 images and on the whole test set; a check that fails ends
+it.
 """
 
 from __future__ import annotations

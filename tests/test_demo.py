@@ -21,8 +21,7 @@ from thimble import cli
 from thimble.checkpoint import load_pretrained, save_weights
 from thimble.config import UserError
 from thimble.data import shapes10
-from thimble.data.cifar10 import data_folder
-from thimble.data.cifar10 import CLASSES
+from thimble.data.cifar10 import CLASSES, data_folder
 from thimble.demo import MAX_BYTES, Models, answer, check_upload, draw_samples
 from thimble.models import build_model
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub as hub
 import pytest
 import safetensors.torch
 import torch
+from huggingface_hub import errors
 from weights_files import described
 
 import thimble.hub
@@ -24,9 +26,6 @@ from thimble.evaluation import predict
 from thimble.hub import HubClassifier
 from thimble.models import Classifier
 from thimble.summary import summarize
-
-hub = pytest.importorskip("huggingface_hub")
-errors = importlib.import_module("huggingface_hub.errors")
 
 KNOWN = {"recipe": {"epochs": 3}, "data": {"name": "squirrels"}, "metrics": {"last_epoch": {"epoch": 3}}}
 
@@ -153,10 +152,9 @@ def test_a_card_of_ones_own_stays_and_a_stale_one_does_not(run: Path, tmp_path: 
 
 def test_half_precision_is_kept_where_it_is_and_made_when_asked_for(run: Path, tmp_path: Path) -> None:
     def sizes(**options: Any) -> list[int]:
-        folders = [tmp_path / name for name in ("shipped", "run")]
-        for folder, name in zip(folders, ("reference", run), strict=True):
-            HubClassifier.of(name).save_pretrained(folder, **options)
-        return [(folder / "model.safetensors").stat().st_size for folder in folders]
+        HubClassifier.of("reference").save_pretrained(tmp_path / "shipped", **options)
+        HubClassifier.of(run).save_pretrained(tmp_path / "run", **options)
+        return [(tmp_path / name / "model.safetensors").stat().st_size for name in ("shipped", "run")]
 
     shipped, trained = sizes()
     assert shipped < 330_000 < 600_000 < trained

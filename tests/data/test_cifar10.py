@@ -15,7 +15,8 @@ import torch
 from cifar10_files import RECORDS, message, records, small_and_offline, write_folder
 
 from thimble.config import RunError, UserError
-from thimble.data import data_folder, load_dataset
+from thimble.data import load_dataset
+from thimble.data.cifar10 import data_folder
 
 __all__ = ["small_and_offline"]
 

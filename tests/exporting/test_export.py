@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from exports import load_stand_in, seasoned
+from exports_shared import load_stand_in, seasoned
 
 import thimble
 from thimble import cli
@@ -172,7 +172,7 @@ def test_the_users_mistakes_are_one_line_and_exit_code_2(
     torch.save({"weights": torch.zeros(1)}, tmp_path / "model.pt")
     (tmp_path / "model.onnx").write_bytes(b"\x08\n\x12\x07thimble")
     model = seasoned()
-    model.c1[0] = torch.nn.Identity()  # type: ignore[index, operator, union-attr]
+    model.get_submodule("c1").add_module("0", torch.nn.Identity())
     save_weights(tmp_path / "other.safetensors", model, {})
     before = sorted(tmp_path.iterdir())
     assert cli.main(["export", *options]) == 2

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from exports import save_onnx, seasoned, stand_in
+from exports_shared import save_onnx, seasoned, stand_in
 from onnx import TensorProto, helper
 
 from thimble import cli

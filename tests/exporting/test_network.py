@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from exports import seasoned
+from exports_shared import seasoned
 from torch import Tensor, nn
 
 from thimble.data import normalize, shapes10

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exports import seasoned, stand_in
+from exports_shared import seasoned, stand_in
 from onnx import numpy_helper
 
 from thimble.checkpoint import load_pretrained

@@ -1,4 +1,4 @@
-"""One C99 file of the int8 network, for a microcontroller or anything else: weights, arithmetic, static memory, no library.
+"""One C99 file of the int8 network, for a microcontroller or anything else: static memory, integers, no library.
 
 Made of the graph of ``onnx_file.build_int8``, so that the two agree. ``docs/c_file.md`` is for whoever uses it.
 """
@@ -25,7 +25,8 @@ from torch import Tensor
 from thimble.config import RunError, UserError
 
 from . import onnx_file
-from .c_tables import Tables, lines_of, tabulate
+from .c_tables import Tables, tabulate
+from .c_text import lines_of
 from .integer_graph import read
 from .network import Deployment
 

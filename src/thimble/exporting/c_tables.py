@@ -5,7 +5,6 @@ Everything that can be computed beforehand is: factors as fixed-point numbers, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +12,10 @@ import numpy as np
 
 from thimble.config import RunError
 
+from .c_text import describe, fixed_point, is_depthwise, least, lines_of, number_in_c, shape_of, taps_of
 from .integer_graph import Array, Feature, IntegerGraph, Layer
 from .memory_plan import Pass, Plan, passes_of, plan
 
-_WIDTH = 116
 TILE = (4, 16)
 """Channels and inputs that are computed together."""
 _SUM_BITS = 21
@@ -83,7 +82,7 @@ class Tables:
 
     def add(self, name: str, kind: str, values: Array, comment: str = "") -> str:
         """A further array of numbers; its name."""
-        text = lines_of(_text(value) for value in values.ravel())
+        text = lines_of(number_in_c(value) for value in values.ravel())
         self.arrays.append(Table(name, kind, values.size, text, comment))
         return name
 
@@ -109,35 +108,6 @@ def tabulate(graph: IntegerGraph) -> Tables:
     return tables
 
 
-def lines_of(values: Iterable[str], indent: str = "    ") -> str:
-    """Numbers, separated by commas, in lines."""
-    lines, line = [], indent
-    for value in values:
-        if len(line) + len(value) > _WIDTH:
-            lines.append(line.rstrip())
-            line = indent
-        line += value + ", "
-    return "\n".join([*lines, line.rstrip()])
-
-
-def fixed_point(factors: Array) -> tuple[Array, Array]:
-    """Positive factors as ``multiplier / 2**shift``, with multipliers of 31 bits.
-
-    Args:
-        factors: float64 (channels,), below 2**30.
-
-    Returns:
-        int32 and uint8 (channels,); shifts are in 1..62.
-    """
-    mantissas, exponents = np.frexp(factors)
-    multipliers = np.rint(mantissas * 2.0**31).astype(np.int64)
-    exponents = exponents + (multipliers == 2**31)
-    multipliers[multipliers == 2**31] = 2**30
-    shifts = 31 - exponents.astype(np.int64)
-    multipliers >>= np.clip(shifts - 62, 0, 62)  # so small a factor gives 0 in any case
-    return multipliers.astype(np.int32), np.clip(shifts, 1, 62).astype(np.uint8)
-
-
 def _add_pass(tables: Tables, step: Pass, placed: Plan, backwards: bool) -> None:
     feature, output = step.input, step.output
     layers, pixel = [], feature
@@ -160,8 +130,8 @@ def _add_pass(tables: Tables, step: Pass, placed: Plan, backwards: bool) -> None
     first = step.layers[0]
     if first.kind != "average" and not first.window.is_pixel:
         fields |= _neighbourhood(first)
-        tables.patch = max(tables.patch, _taps(first) * feature.channels + TILE[1] - 1)
-    tables.passes.append({"comment": _describe(step), "fields": fields, "layers": layers})
+        tables.patch = max(tables.patch, taps_of(first) * feature.channels + TILE[1] - 1)
+    tables.passes.append({"comment": describe(step), "fields": fields, "layers": layers})
 
 
 def _neighbourhood(layer: Layer) -> dict[str, int]:
@@ -180,7 +150,7 @@ def _neighbourhood(layer: Layer) -> dict[str, int]:
         "pad_top": window.padding[0],
         "pad_left": window.padding[1],
         "padding": 0 if layer.kind == "maximum" else feature.zero_point,  # 0 is never the largest
-        "groups": 1 if _is_depthwise(layer) else layer.groups,
+        "groups": 1 if is_depthwise(layer) else layer.groups,
     }
 
 
@@ -191,7 +161,7 @@ def _layer(tables: Tables, layer: Layer, pixel: Feature, placed: Plan) -> dict[s
         pixel: what it sees, of the arena or of the layer before.
     """
     if layer.kind == "maximum":
-        return _maximum(tables, pixel, _taps(layer))
+        return _maximum(tables, pixel, taps_of(layer))
     if layer.kind == "sum":
         tables.kinds.add("sum")
         other = layer.inputs[1] if layer.inputs[0] is pixel else layer.inputs[0]
@@ -203,9 +173,9 @@ def _layer(tables: Tables, layer: Layer, pixel: Feature, placed: Plan) -> dict[s
         }
     if layer.kind == "average":
         tables.kinds.add("average")
-        fields = {"kind": "AVERAGE", "taps": _taps(layer), "channels": pixel.channels}
-        ones = np.ones((pixel.channels, _taps(layer)), dtype=np.int8)
-        return fields | _requantisation(tables, layer, ones, np.full(pixel.channels, 1.0 / _taps(layer)))
+        fields = {"kind": "AVERAGE", "taps": taps_of(layer), "channels": pixel.channels}
+        ones = np.ones((pixel.channels, taps_of(layer)), dtype=np.int8)
+        return fields | _requantisation(tables, layer, ones, np.full(pixel.channels, 1.0 / taps_of(layer)))
     return _convolution(tables, layer)
 
 
@@ -217,17 +187,17 @@ def _maximum(tables: Tables, feature: Feature, taps: int) -> dict[str, Any]:
 def _convolution(tables: Tables, layer: Layer) -> dict[str, Any]:
     assert layer.weights is not None
     assert layer.weight_scales is not None
-    kind = "depthwise" if _is_depthwise(layer) else "convolution"
+    kind = "depthwise" if is_depthwise(layer) else "convolution"
     tables.kinds.add(kind)
     weights = layer.weights.reshape(len(layer.weights), -1)
     fields = {"kind": kind.upper(), "channels": len(weights)}
     if kind == "depthwise":
-        fields |= {"taps": _taps(layer)}
+        fields |= {"taps": taps_of(layer)}
     else:
         fields |= {"groups": layer.groups, "inputs": weights.shape[1]}
     stored = weights.T if kind == "depthwise" else _filled(weights, layer.groups)
     name = f"weights_{tables.number(layer)}"
-    fields["weights"] = tables.add(name, "int8_t", stored, f"{layer.name or kind}: {_shape_of(layer)}")
+    fields["weights"] = tables.add(name, "int8_t", stored, f"{layer.name or kind}: {shape_of(layer)}")
     return fields | _requantisation(tables, layer, weights, layer.weight_scales)
 
 
@@ -262,7 +232,7 @@ def _requantisation(tables: Tables, layer: Layer, weights: Array, scales: Array)
         multipliers, shifts = fixed_point(factors.astype(np.float64))
         fields["multipliers"] = tables.add(f"multipliers_{number}", "int32_t", multipliers)
         fields["shifts"] = tables.add(f"shifts_{number}", "uint8_t", shifts - 1)
-        fields |= {"zero_point": output.zero_point, "least": _least(layer)}
+        fields |= {"zero_point": output.zero_point, "least": least(layer)}
         bound = np.maximum(bound, bound * factors + 256)
     if bound.max() >= 2**31:
         raise RunError(
@@ -287,45 +257,5 @@ def _sum(layer: Layer, pixel: Feature, other: Feature) -> dict[str, int]:
         "other_factor": factors[1],
         "offset": (layer.output.zero_point << shift) - zeros + (1 << (shift - 1)),
         "shift": shift,
-        "least": _least(layer),
+        "least": least(layer),
     }
-
-
-def _least(layer: Layer) -> int:
-    return layer.output.zero_point if layer.relu and layer.output else 0
-
-
-def _is_depthwise(layer: Layer) -> bool:
-    return (
-        layer.kind == "convolution" and layer.groups > 1 and layer.groups == layer.inputs[0].channels == _width(layer)
-    )
-
-
-def _width(layer: Layer) -> int:
-    return 0 if layer.weights is None else len(layer.weights)
-
-
-def _taps(layer: Layer) -> int:
-    return layer.window.kernel[0] * layer.window.kernel[1]
-
-
-def _shape_of(layer: Layer) -> str:
-    height, width = layer.window.kernel
-    if _is_depthwise(layer):
-        return f"{height} x {width} taps of {_width(layer)} channels"
-    groups = f" in {layer.groups} groups" if layer.groups > 1 else ""
-    return f"{_width(layer)} channels{groups} of {height} x {width} x {layer.inputs[0].channels // layer.groups}"
-
-
-def _describe(step: Pass) -> str:
-    sizes = [f"{one.height} x {one.width} x {one.channels}" if one else "logits" for one in (step.input, step.output)]
-    kinds = ["depthwise" if _is_depthwise(layer) else layer.kind for layer in step.layers]
-    return f"{sizes[0]} to {sizes[1]}: {', '.join(kinds)}"
-
-
-def _text(value: Any) -> str:
-    """A number as C takes it: whole, or float with all its digits."""
-    if isinstance(value, np.floating):
-        digits = f"{float(value):.9g}"
-        return (digits if set(digits) & set(".e") else digits + ".0") + "f"
-    return str(int(value))

@@ -2,9 +2,10 @@
 
 Two ideas keep the block small.
 
-*Passes.* A 1x1 convolution or a sum needs of its input only the pixel that was computed last. So it joins the pass over
-the image that computes this pixel, and its input is never stored: of a block depthwise -> wide -> narrow -> sum, the wide
-part is one pixel at a time. M. Sandler et al., "MobileNetV2" (2018, arXiv:1801.04381), section 5.1, note that it can be.
+*Passes.* A 1x1 convolution or a sum needs of its input only the pixel that was computed last. So it joins the pass
+over the image that computes this pixel, and its input is never stored: of a block depthwise -> wide -> narrow -> sum,
+the wide part is one pixel at a time. M. Sandler et al., "MobileNetV2" (2018, arXiv:1801.04381), section 5.1, note that
+it can be.
 
 *Overlap.* A pass writes its output over the part of its input that it will not read again: a 3x3 convolution of as many
 channels needs its input and one row more, not twice its input. S. Blacker et al., "Diagonal Memory Optimisation for

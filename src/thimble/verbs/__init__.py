@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .look import data, demo, explain, predict
 from .measure import compare, evaluate, report, summary
-from .ship import export
+from .ship import card, export
 
 __all__ = ["VERBS"]
 
@@ -18,6 +18,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "report": report,
     "summary": summary,
     "export": export,
+    "card": card,
     "data": data,
     "demo": demo,
 }

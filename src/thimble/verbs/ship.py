@@ -26,8 +26,8 @@ def export(
         model: A shipped model's name, a weights file or a run folder.
         format: What to write. executorch needs pip install 'thimble-nets[executorch]', c a C compiler for its check.
         output: The file, replaced if it exists. Default: MODEL's architecture and the format's ending, here.
-        preprocess: Take uint8 pixels (N, height, width, 3), red first, and normalise inside; else normalised float32
-            (N, 3, height, width).
+        preprocess: Normalise inside the file, which takes uint8 pixels (N, height, width, 3), red first; without, it
+            takes normalised float32 (N, 3, height, width).
         softmax: Give probabilities instead of logits.
         data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
         json: Print JSON instead of a table.
@@ -43,4 +43,29 @@ def export(
         from thimble.console import print_export
 
         print_export(result)
+    return 0
+
+
+def card(
+    model: Model,
+    output: Path | None = None,
+    repo: str | None = None,
+    measure: bool = False,
+    data_dir: Path | None = None,
+) -> int:
+    """Write a model card of MODEL, as Hugging Face shows it: only what its file records, or what is measured now.
+
+    Args:
+        model: A shipped model's name, a weights file or a run folder.
+        output: Markdown file to write, replaced if it exists. Default: the card is printed.
+        repo: The repository that it is for, OWNER/NAME.
+        measure: Test MODEL on the test images now, instead of telling what its file records.
+        data_dir: Folder that holds `cifar-10-batches-bin/`, to measure. Default: $THIMBLE_DATA, else the user's cache.
+    """
+    from thimble.card import model_card, write_card
+
+    if output is None:
+        print(model_card(model, repo=repo, measure=measure, data_dir=data_dir), end="")
+    else:
+        print(f"wrote {write_card(model, output, repo=repo, measure=measure, data_dir=data_dir)}")
     return 0
