@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,17 @@ def test_int8_without_its_training_images_says_how_to_get_them(
     assert cli.main(["export", "reference", "--format", "onnx-int8"]) == 2
     assert "go online and run again, or name a folder" in capsys.readouterr().err
     assert not (tmp_path / "reference-int8.onnx").exists()
+
+
+def test_what_a_format_needs_is_asked_before_the_data(no_data: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "load_dataset", None)
+    monkeypatch.setitem(sys.modules, "executorch", None)
+    with pytest.raises(UserError, match=r"pip install 'thimble-nets\[executorch\]'"):
+        export("reference", "executorch")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(UserError, match="set CC"):
+        export("reference", "c")
 
 
 def test_the_verb_prints_the_comparison(data: None, capsys: pytest.CaptureFixture[str]) -> None:

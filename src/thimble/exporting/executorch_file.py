@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,14 @@ from .onnx_file import METADATA_KEY, _quiet
 
 MAX_BATCH = 64
 _MISSING = "--format executorch needs ExecuTorch ({}): pip install 'thimble-nets[executorch]', or choose --format onnx"
+
+
+def require() -> None:
+    """Raise UserError where ExecuTorch is not installed."""
+    try:
+        import executorch  # noqa: F401
+    except ImportError as error:
+        raise UserError(_MISSING.format(error)) from error
 
 
 def build(deployment: Deployment) -> bytes:
@@ -59,10 +68,10 @@ def build(deployment: Deployment) -> bytes:
                     constant_methods={METADATA_KEY: json.dumps(deployment.metadata)},
                 )
             except SpecViolationError as error:
-                reason = next((line for line in str(error).splitlines() if line), "no reason given")
+                found = re.search(r"aten\.\w+", str(error))
                 raise UserError(
-                    f"--format executorch cannot have this network ({reason}): expected layers that ExecuTorch has, "
-                    "choose --format onnx-int8"
+                    f"ExecuTorch has no {found[0] if found else 'kernel'} for one of this network's layers: expected "
+                    "layers that it has, choose --format onnx-int8"
                 ) from error
             if any(int(sizes.upper) < MAX_BATCH for sizes in edge.exported_program().range_constraints.values()):
                 raise RuntimeError(f"ExecuTorch bounded the batch below {MAX_BATCH}")
@@ -92,7 +101,7 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _quantize(deployment: Deployment, images: Tensor) -> torch.export.ExportedProgram:
-    """The network with pairs of QuantizeLinear and its inverse in it, which XNNPACK fuses into integer kernels."""
+    """The network with pairs of quantising and its inverse in it, which XNNPACK fuses into integer kernels."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
         get_symmetric_quantization_config,

@@ -39,6 +39,7 @@ class Format:
         ending: of the default name of its files.
         exact: whether it is of float32; else it is of int8, and needs training images.
         bare: whether it can go without preprocessing, or with softmax.
+        require: raises UserError where something is missing that it takes, before the data are read.
     """
 
     build: Callable[[Deployment], bytes]
@@ -46,6 +47,7 @@ class Format:
     ending: str
     exact: bool
     bare: bool = True
+    require: Callable[[], object] | None = None
 
 
 FormatName = Literal["onnx", "onnx-int8", "torch", "executorch", "c"]
@@ -53,8 +55,10 @@ FORMATS: dict[str, Format] = {
     "onnx": Format(onnx_file.build_float, onnx_file.load, ".onnx", exact=True),
     "onnx-int8": Format(onnx_file.build_int8, onnx_file.load, "-int8.onnx", exact=False),
     "torch": Format(torch_file.build, torch_file.load, ".pt2", exact=True),
-    "executorch": Format(executorch_file.build, executorch_file.load, ".pte", exact=False),
-    "c": Format(c_file.build, c_file.load, ".c", exact=False, bare=False),
+    "executorch": Format(
+        executorch_file.build, executorch_file.load, ".pte", exact=False, require=executorch_file.require
+    ),
+    "c": Format(c_file.build, c_file.load, ".c", exact=False, bare=False, require=c_file.compiler),
 }
 
 
@@ -127,6 +131,8 @@ def export(
     if output.is_dir():
         example = output / f"{classifier.name}{kind.ending}"
         raise UserError(f"--output {output} is a folder: expected the name of a file, such as {example}")
+    if kind.require is not None:
+        kind.require()
     deployment = deploy(
         classifier,
         preprocess=preprocess,
