@@ -88,6 +88,24 @@ def test_its_memory_is_what_it_says(source: Path, tmp_path: Path) -> None:
     assert 0 < sum(usage) <= c_file.STACK_BYTES
 
 
+@needs_compiler
+@pytest.mark.parametrize("name", ["reference", "thimble-78k"])
+def test_as_a_program_it_names_the_class_and_never_leaves_its_buffers(name: str, tmp_path: Path) -> None:
+    model, data = load_pretrained(name), stand_in()
+    deployment = deploy(model, metadata={"classes": list(model.classes)}, calibration=data.images[:100])
+    path, program = tmp_path / "model.c", tmp_path / "model"
+    path.write_bytes(c_file.build(deployment))
+    sanitizers = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    if subprocess.run([*COMPILER, *sanitizers, "-DTHIMBLE_MAIN", str(path), "-o", str(program)]).returncode:
+        pytest.skip("this compiler has no sanitizers")
+    inputs = deployment.inputs(data.images[:3])
+    expected = [model.classes[label] for label in c_file.load(path)(inputs).argmax(1)]
+    for pixels, label in zip(inputs, expected, strict=True):
+        result = subprocess.run([program], input=pixels.numpy().tobytes(), capture_output=True)
+        assert (result.returncode, result.stderr) == (0, b"")
+        assert label.encode() in result.stdout
+
+
 def test_it_depends_on_nothing(source: Path) -> None:
     text = source.read_text("ascii")
     assert set(re.findall(r"#\s*include\s*[<\"]([^>\"]+)", text)) <= {"stdint.h", "stdio.h"}

@@ -5,6 +5,7 @@ Everything that can be computed beforehand is: factors as fixed-point numbers, a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +19,6 @@ from .memory_plan import Pass, Plan, passes_of, plan
 
 TILE = (4, 16)
 """Channels and inputs that are computed together."""
-_SUM_BITS = 21
-"""Of a sum's factors: two products with 8 bits, an offset and a half still fit into 32 bits with a sign."""
 _PASS_BYTES, _LAYER_BYTES = 4 * 22, 4 * 16
 """Of the structs in the template, where an address has 4 bytes."""
 
@@ -242,10 +241,13 @@ def _requantisation(tables: Tables, layer: Layer, weights: Array, scales: Array)
 
 
 def _sum(layer: Layer, pixel: Feature, other: Feature) -> dict[str, int]:
-    """Factors of both operands, with one shift, such that nothing overflows 32 bits."""
+    """Factors of both operands, with one shift, the greatest with which nothing can overflow 32 bits.
+
+    Neither the products nor the offset nor all of it: each is at most 255 * (both ratios) + 256 steps of the output.
+    """
     assert layer.output is not None
     ratios = [one.scale / layer.output.scale for one in (pixel, other)]
-    shift = min(30, _SUM_BITS - int(np.frexp(max(ratios))[1]))
+    shift = 31 - math.ceil(math.log2(255 * sum(ratios) + 256))
     if shift < 1:
         raise RunError(
             f"the sum {layer.name} makes its input {max(ratios):.3g} times as large: expected less than 2**20"

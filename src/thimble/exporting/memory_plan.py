@@ -8,7 +8,7 @@ the wide part is one pixel at a time. M. Sandler et al., "MobileNetV2" (2018, ar
 it can be.
 
 *Overlap.* A pass writes its output over the part of its input that it will not read again: a 3x3 convolution of as many
-channels needs its input and one row more, not twice its input. S. Blacker et al., "Diagonal Memory Optimisation for
+channels needs its input and one row more, not twice its input. P. Blacker et al., "Diagonal Memory Optimisation for
 Machine Learning on Micro-controllers" (2020, arXiv:2010.01668).
 """
 
