@@ -39,4 +39,4 @@ def test_memory_is_less_than_the_two_largest_features_side_by_side(graph: Intege
     ]
     placed = plan(graph, passes_of(graph))
     assert min(placed.offsets.values()) >= 0
-    assert placed.num_bytes == tabulate(graph).arena < max(sizes)
+    assert placed.num_bytes <= tabulate(graph).arena < max(sizes)
