@@ -144,7 +144,10 @@ def test_resume_takes_the_settings_of_the_run(
         (["train", "--epochs", "many"], "Error parsing --epochs: "),
         (["train", "--device", "tpu"], "invalid choice 'tpu' for argument '--device'"),
         (["evaluate"], "Missing from thimble evaluate: MODEL"),
-        ([], "Expected one of {train, evaluate, compare, predict, explain, report, summary, export, card, data, demo}; see thimble"),
+        (
+            [],
+            "Expected one of {train, evaluate, compare, predict, explain, report, summary, export, card, data, demo}; ",
+        ),
         (["nonsense"], "Unrecognized options: nonsense; see thimble --help"),
         (["train", "--resume", "x" * 300], "holds no config.json"),
         (["predict", "x" * 300, "--model", "reference"], "expected an image file"),
