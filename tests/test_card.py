@@ -103,6 +103,24 @@ def test_the_front_matter_of_a_shipped_model() -> None:
     assert {metric["type"]: metric["value"] for metric in result["metrics"]}["accuracy"] == 0.9021
 
 
+@pytest.mark.parametrize(
+    ("metadata", "license", "line"),
+    [
+        ({}, None, "not stated"),
+        ({"licence": "Apache-2.0"}, "apache-2.0", "Apache-2.0"),
+        ({"licence": "no: [such]\n---"}, "no: [such] ---", r"no: \[such\] ---"),
+        ({"licence": 3}, None, "not stated"),
+    ],
+)
+def test_the_licence_of_ones_own_weights_is_the_one_that_they_tell(
+    metadata: dict[str, Any], license: str | None, line: str, drawn: tuple[Classifier, dict[str, Any]], tmp_path: Path
+) -> None:
+    save_weights(tmp_path / "mine.safetensors", drawn[0], metadata)
+    card = model_card(tmp_path / "mine.safetensors")
+    assert front(card).get("license") == license
+    assert f"| licence | {line} |\n" in card
+
+
 @pytest.mark.parametrize("name", list_pretrained())
 def test_the_hubs_own_reader_accepts_it(name: str, tmp_path: Path) -> None:
     hub = pytest.importorskip("huggingface_hub")

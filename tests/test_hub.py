@@ -123,6 +123,28 @@ def test_a_run_goes_through_a_folder_with_all_that_is_known_of_it(run: Path, mod
     assert same(HubClassifier.from_pretrained(str(folder / "model.safetensors")), model)
 
 
+def test_a_shipped_model_goes_with_its_licence(tmp_path: Path) -> None:
+    HubClassifier.of("reference").save_pretrained(tmp_path / "out")
+    assert load_weights(tmp_path / "out" / "model.safetensors")[1]["licence"] == "MIT"
+    assert hub.ModelCard.load(tmp_path / "out" / "README.md").data.license == "mit"
+    assert HubClassifier.from_pretrained(tmp_path / "out").metadata["licence"] == "MIT"
+
+
+def test_where_a_run_was_made_stays_here(model: Classifier, tmp_path: Path) -> None:
+    recipe = {
+        "epochs": 3,
+        "data_dir": "/home/somebody/data",
+        "runs": "/home/somebody/runs",
+        "teacher": "runs/secret/best",
+    }
+    save_weights(tmp_path / "mine.safetensors", model, {"recipe": recipe})
+    HubClassifier.of(tmp_path / "mine.safetensors").save_pretrained(tmp_path / "out")
+    for file in (tmp_path / "out").iterdir():
+        assert b"somebody" not in file.read_bytes()
+        assert b"secret" not in file.read_bytes()
+    assert HubClassifier.from_pretrained(tmp_path / "out").metadata["recipe"] == {"epochs": 3, "teacher": "best"}
+
+
 def test_the_config_says_what_the_network_is(run: Path, tmp_path: Path) -> None:
     HubClassifier.of(run).save_pretrained(tmp_path / "out")
     config = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -219,7 +241,7 @@ def test_what_would_be_pushed(server: SimpleNamespace, run: Path, model: Classif
     assert (server.uploaded["revision"], server.uploaded["commit_message"]) == ("new", "so")
     assert sorted(server.files) == ["README.md", "config.json", "model.safetensors"]
     card = hub.ModelCard(server.files["README.md"].decode())
-    assert (card.data.pipeline_tag, card.data.license) == ("image-classification", "mit")
+    assert (card.data.pipeline_tag, card.data.license) == ("image-classification", None)
     assert 'from_pretrained("me/mine")' in card.text
     server.file = tmp_path / "fetched.safetensors"
     server.file.write_bytes(server.files["model.safetensors"])

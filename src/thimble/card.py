@@ -25,7 +25,7 @@ from .models import Classifier
 from .runtime import write_atomically
 from .summary import summarize
 
-LIBRARY, TASK, LICENSE = "thimble", "image-classification", "mit"
+LIBRARY, TASK = "thimble", "image-classification"
 TAGS = ("thimble", "pytorch", "tinyml")
 
 _KNOWN_AS = {"cifar10": "CIFAR-10", "shapes10": "shapes10"}
@@ -60,7 +60,7 @@ def model_card(
     evaluation = _measured(classifier, data_dir) if measure else _recorded(metadata)
     shipped = isinstance(model, str) and model in list_pretrained()
     title = _title(model, classifier, repo, shipped)
-    data = _data(metadata)
+    licence, data = _licence(metadata), _data(metadata)
     environment = jinja2.Environment(
         autoescape=False,  # Markdown, whose own escapes are below
         trim_blocks=True,
@@ -71,7 +71,7 @@ def model_card(
     environment.filters |= {"markdown": markdown, "known_as": _known_as}
     template = environment.from_string((resources.files("thimble") / "templates" / "card.md.j2").read_text("utf-8"))
     return template.render(
-        front_matter=_front_matter(title, data, evaluation),
+        front_matter=_front_matter(title, licence, data, evaluation),
         title=title,
         model=classifier,
         mean=_figures(classifier.mean),
@@ -80,6 +80,7 @@ def model_card(
         summary=summarize(classifier),
         file=_file(model, classifier, shipped),
         checksum=checksum,
+        licence=licence,
         data=data,
         test=evaluation,
         ranking=_ranking(evaluation),
@@ -191,11 +192,18 @@ def _file(model: str | Path, classifier: Classifier, shipped: bool) -> dict[str,
         return {"num_bytes": path.stat().st_size, "half": "F16" in types}
 
 
-def _front_matter(title: str, data: dict[str, Any], test: Evaluation | None) -> str:
+def _licence(metadata: dict[str, Any]) -> str:
+    """Under which terms the weights are; empty where nobody said."""
+    found = metadata.get("licence")
+    return _line(found) if isinstance(found, str) else ""
+
+
+def _front_matter(title: str, licence: str, data: dict[str, Any], test: Evaluation | None) -> str:
     """What the Hub reads: YAML, without the lines of dashes around it."""
     import yaml
 
-    front: dict[str, Any] = {"library_name": LIBRARY, "license": LICENSE, "pipeline_tag": TASK, "tags": list(TAGS)}
+    known = {"license": licence.lower()} if licence else {}  # the Hub's names of licences are in small letters
+    front: dict[str, Any] = {"library_name": LIBRARY, **known, "pipeline_tag": TASK, "tags": list(TAGS)}
     if data["name"] in _ON_HUB:
         front["datasets"] = [_ON_HUB[data["name"]]]
     if test:
@@ -245,10 +253,7 @@ def _data(metadata: dict[str, Any]) -> dict[str, Any]:
 
 def _training(model: str | Path, metadata: dict[str, Any]) -> dict[str, Any]:
     """What is known of how it was trained: for readers, and as JSON; each empty where it is not known."""
-    recipe = {name: value for name, value in _dictionary(metadata, "recipe").items() if name not in _PLACES}
-    teacher = recipe.get("teacher")
-    if isinstance(teacher, str):
-        recipe["teacher"] = teacher = Path(teacher).name
+    recipe = recipe_without_places(metadata)
     checksum = metadata.get("teacher_sha256")
     last = _dictionary(metadata, "metrics", "last_epoch")
     versions = _dictionary(metadata, "versions")
@@ -256,12 +261,20 @@ def _training(model: str | Path, metadata: dict[str, Any]) -> dict[str, Any]:
         "recipe": recipe,
         # A list on one line.
         "settings": re.sub(r"\[[^][{}\"]+\]", _on_one_line, json.dumps(recipe, indent=2)) if recipe else "",
-        "teacher": teacher,
+        "teacher": recipe.get("teacher"),
         "teacher_checksum": checksum if isinstance(checksum, str) else "",
         "validation_accuracy": _fraction(last.get("validation_accuracy")),
         "software": ", ".join(f"{name} {versions[name]}" for name in _SOFTWARE if name in versions),
         "command": _command(model),
     }
+
+
+def recipe_without_places(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The recipe that a weights file tells, less what says where it was run; empty where it tells none."""
+    recipe = {name: value for name, value in _dictionary(metadata, "recipe").items() if name not in _PLACES}
+    if isinstance(recipe.get("teacher"), str):
+        recipe["teacher"] = Path(recipe["teacher"]).name
+    return recipe
 
 
 def _on_one_line(found: re.Match[str]) -> str:

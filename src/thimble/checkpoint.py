@@ -26,6 +26,8 @@ from .runtime import versions, write_atomically
 WEIGHTS_FILE = "model.safetensors"
 STATE_FOLDER = "last.ckpt"
 STATE_FILE = "state.safetensors"
+LICENCE = "MIT"
+"""Of the shipped weights, by its SPDX identifier."""
 _METADATA_KEY = "thimble"
 
 
@@ -61,10 +63,14 @@ def load_model(model: str | Path) -> Classifier:
 
 
 def load_described(model: str | Path) -> tuple[Classifier, dict[str, Any], str]:
-    """The same, with the metadata that it was saved with and the SHA-256 of its file, in hexadecimal digits."""
+    """The same, with the metadata that it was saved with and the SHA-256 of its file, in hexadecimal digits.
+
+    The shipped models' licence is part of it; whose weights of the user's own are, the user knows.
+    """
     if isinstance(model, str) and model in list_pretrained():
         with resources.as_file(resources.files("thimble") / "weights" / f"{model}.safetensors") as path:
-            return (*load_weights(path), hashlib.sha256(path.read_bytes()).hexdigest())
+            classifier, metadata = load_weights(path)
+            return classifier, {"licence": LICENCE, **metadata}, hashlib.sha256(path.read_bytes()).hexdigest()
     path = Path(model)
     if os.path.isdir(path):  # unlike Path.is_dir, false for a name that no file can have
         path = path / WEIGHTS_FILE

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import torch
 
-from .card import LIBRARY, model_card
+from .card import LIBRARY, model_card, recipe_without_places
 from .checkpoint import WEIGHTS_FILE, load_described, load_weights, save_weights
 from .config import RunError, UserError
 from .models import Classifier
@@ -46,7 +46,8 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
     In everything else it is the classifier that it was made of: the same modules under the same names.
 
     Attributes:
-        metadata: the run's own part of the weights file, which goes where the model goes: recipe, data, metrics.
+        metadata: the run's own part of the weights file, which goes where the model goes: recipe, data, metrics. Of
+            the recipe all but where it was run, which is nobody else's business.
     """
 
     def __init__(self, model: Classifier, metadata: dict[str, Any] | None = None) -> None:
@@ -59,6 +60,8 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
         super().__init__(dict(model.named_children()), name=model.name, arguments=model.arguments)
         self.classes, self.mean, self.std, self.input_size = model.classes, model.mean, model.std, model.input_size
         self.metadata = {name: value for name, value in (metadata or {}).items() if name not in ("model", *_CARRIED)}
+        if recipe := recipe_without_places(self.metadata):
+            self.metadata["recipe"] = recipe
         self.training = model.training
         self._described = _fingerprint(self)
 

@@ -39,7 +39,7 @@ def load_stand_in(name: str, part: str, data_dir: Path | None = None, **_: Any) 
 
 def save_onnx(path: Path, model: Classifier, *, preprocess: bool = True, softmax: bool = False) -> Path:
     """A float32 file with all its metadata, unchecked."""
-    metadata = describe(model, {}, "mine", "0" * 64, preprocess=preprocess, softmax=softmax)
+    metadata = describe(model, {}, "0" * 64, preprocess=preprocess, softmax=softmax)
     deployment = deploy(model, preprocess=preprocess, softmax=softmax, metadata=metadata)
     path.write_bytes(onnx_file.build_float(deployment))
     return path

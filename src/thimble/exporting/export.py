@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thimble.checkpoint import list_pretrained, load_described
+from thimble.checkpoint import load_described
 from thimble.config import UserError
 from thimble.data import ImageDataset, dataset_of, has_cifar10, load_dataset, shapes10
 from thimble.models import Classifier
@@ -137,7 +137,7 @@ def export(
         classifier,
         preprocess=preprocess,
         softmax=softmax,
-        metadata=describe(classifier, metadata, model, sha256, preprocess=preprocess, softmax=softmax),
+        metadata=describe(classifier, metadata, sha256, preprocess=preprocess, softmax=softmax),
         calibration=None if kind.exact else _calibration_images(classifier, data_dir, progress=progress),
     )
     images, is_test = _parity_images(classifier, data_dir)
@@ -159,7 +159,7 @@ def _twin(deployment: Deployment, path: Path) -> Run:
 
 
 def describe(
-    model: Classifier, metadata: dict[str, Any], name: str | Path, sha256: str, *, preprocess: bool, softmax: bool
+    model: Classifier, metadata: dict[str, Any], sha256: str, *, preprocess: bool, softmax: bool
 ) -> dict[str, Any]:
     """What a file says of itself: all that it takes to use it, and where it is from."""
     channels, height, width = model.input_size
@@ -177,8 +177,7 @@ def describe(
             "values": "red, green, blue, 0..255" if preprocess else "red, green, blue, (pixel / 255 - mean) / std",
         },
         "output": "probabilities" if softmax else "logits",
-        # Whose weights of the user's own are, the user knows.
-        "licence": metadata.get("licence", "MIT" if name in list_pretrained() else "not stated"),
+        "licence": metadata.get("licence", "not stated"),
         "weights_sha256": sha256,
         "test": {key: test.get(key) for key in ("data", "num_images", "accuracy")} if isinstance(test, dict) else None,
         "thimble": __version__,
