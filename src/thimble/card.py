@@ -253,7 +253,7 @@ def _data(metadata: dict[str, Any]) -> dict[str, Any]:
 
 def _training(model: str | Path, metadata: dict[str, Any]) -> dict[str, Any]:
     """What is known of how it was trained: for readers, and as JSON; each empty where it is not known."""
-    recipe = recipe_without_places(metadata)
+    recipe = _dictionary(without_places(metadata), "recipe")
     checksum = metadata.get("teacher_sha256")
     last = _dictionary(metadata, "metrics", "last_epoch")
     versions = _dictionary(metadata, "versions")
@@ -269,12 +269,12 @@ def _training(model: str | Path, metadata: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def recipe_without_places(metadata: dict[str, Any]) -> dict[str, Any]:
-    """The recipe that a weights file tells, less what says where it was run; empty where it tells none."""
+def without_places(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What a weights file tells, less what its recipe says of where it was run."""
     recipe = {name: value for name, value in _dictionary(metadata, "recipe").items() if name not in _PLACES}
     if isinstance(recipe.get("teacher"), str):
         recipe["teacher"] = Path(recipe["teacher"]).name
-    return recipe
+    return metadata | ({"recipe": recipe} if recipe else {})
 
 
 def _on_one_line(found: re.Match[str]) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import torch
 
-from .card import LIBRARY, model_card, recipe_without_places
+from .card import LIBRARY, model_card, without_places
 from .checkpoint import WEIGHTS_FILE, load_described, load_weights, save_weights
 from .config import RunError, UserError
 from .models import Classifier
@@ -46,8 +46,7 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
     In everything else it is the classifier that it was made of: the same modules under the same names.
 
     Attributes:
-        metadata: the run's own part of the weights file, which goes where the model goes: recipe, data, metrics. Of
-            the recipe all but where it was run, which is nobody else's business.
+        metadata: the run's own part of the weights file: recipe, less where it was run, data, metrics.
     """
 
     def __init__(self, model: Classifier, metadata: dict[str, Any] | None = None) -> None:
@@ -59,9 +58,8 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
         """
         super().__init__(dict(model.named_children()), name=model.name, arguments=model.arguments)
         self.classes, self.mean, self.std, self.input_size = model.classes, model.mean, model.std, model.input_size
-        self.metadata = {name: value for name, value in (metadata or {}).items() if name not in ("model", *_CARRIED)}
-        if recipe := recipe_without_places(self.metadata):
-            self.metadata["recipe"] = recipe
+        known = without_places(metadata or {})
+        self.metadata = {name: value for name, value in known.items() if name not in ("model", *_CARRIED)}
         self.training = model.training
         self._described = _fingerprint(self)
 
@@ -180,8 +178,7 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
             branch: the branch. Default: main.
             create_pr: open a pull request instead.
             commit_message: of the commit.
-            upload_options: as ``HfApi.upload_folder`` takes them; ``ignore_patterns="README.md"`` keeps the card that
-                is there.
+            upload_options: as ``HfApi.upload_folder`` takes them; ``ignore_patterns="README.md"`` keeps the card there.
 
         Returns:
             The address of the commit.
