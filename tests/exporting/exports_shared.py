@@ -15,7 +15,8 @@ from thimble.data.cifar10 import CLASSES, MEAN, STD
 from thimble.evaluation import infer
 from thimble.exporting import onnx_file
 from thimble.exporting.export import describe
-from thimble.exporting.network import deploy
+from thimble.exporting.integer_graph import IntegerGraph, read
+from thimble.exporting.network import Deployment, deploy
 from thimble.models import Classifier, build_model
 
 
@@ -59,3 +60,15 @@ def seasoned(name: str = "reference", **arguments: Any) -> Classifier:
         for _ in range(3):
             model.train()(normalize(drawings.images, drawings.mean, drawings.std))
     return model.eval()
+
+
+@cache
+def quantised(name: str) -> tuple[Deployment, bytes]:
+    """An untrained network and its int8 ONNX file, made once for all tests that only read them."""
+    deployment = deploy(seasoned(name), calibration=stand_in().images[:20])
+    return deployment, onnx_file.build_int8(deployment)
+
+
+def integer_graph(name: str) -> IntegerGraph:
+    """Of that file."""
+    return read(quantised(name)[1])

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from exports_shared import seasoned, stand_in
+from exports_shared import integer_graph, seasoned
 
-from thimble.exporting import onnx_file
 from thimble.exporting.c_tables import tabulate
-from thimble.exporting.integer_graph import IntegerGraph, read
+from thimble.exporting.integer_graph import IntegerGraph
 from thimble.exporting.memory_plan import passes_of, plan
-from thimble.exporting.network import deploy
 
 
 @pytest.fixture(scope="module", params=["reference", "thimble-78k"])
 def graph(request: pytest.FixtureRequest) -> IntegerGraph:
-    return read(onnx_file.build_int8(deploy(seasoned(request.param), calibration=stand_in().images[:20])))
+    return integer_graph(request.param)
 
 
 def test_the_graph_has_every_layer_once(graph: IntegerGraph) -> None:
