@@ -1,4 +1,4 @@
-"""The benchmarks' own networks are those that were published; a microcontroller gives the bits that this computer does."""
+"""The benchmarks bring the networks that were published; a microcontroller gives the bits that this computer does."""
 
 from __future__ import annotations
 
