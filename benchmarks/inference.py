@@ -28,6 +28,7 @@ import torch
 from latency import BASE
 from programs import BATCH, FLAGS, FLOAT32, INT8, Process, build_programs, compiler, load, write_images
 
+from thimble.checkpoint import list_pretrained
 from thimble.runtime import processor
 from thimble.summary import summarize
 
@@ -195,7 +196,8 @@ def _compiled(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
 def main() -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=["thimble-78k", "resnet8"], help=f"beside {BASE}")
+    names = [*list_pretrained(), "resnet8"]
+    parser.add_argument("--models", nargs="+", choices=names, default=names, help=f"beside {BASE}")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--output", type=Path, required=True, help="name of the result, without an ending")
     parser.add_argument("--require", action="store_true", help="exit code 1 if the reference network is too slow")

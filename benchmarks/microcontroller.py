@@ -173,16 +173,23 @@ def page(result: dict[str, Any], called: str) -> str:
 def main() -> int:
     """Compile, run, compare and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=[*list_pretrained(), "resnet8"])
+    names = [*list_pretrained(), "resnet8"]
+    parser.add_argument("--models", nargs="+", choices=names, default=names)
     parser.add_argument("--images", type=int, default=20, help="how many each of them classifies (default: 20)")
     parser.add_argument("--output", type=Path, required=True, help="name of the result, without an ending")
     options = parser.parse_args()
+    if not 1 <= options.images <= 1_000:  # as many as fit beside the program
+        parser.error(f"--images {options.images}: expected 1 to 1000")
     if missing():
         print(
             f"no {', '.join(missing())} here: expected them installed, as the head of this script says", file=sys.stderr
         )
         return 2
-    rows = measure(options.models, options.images)
+    try:
+        rows = measure(options.models, options.images)
+    except (subprocess.SubprocessError, RuntimeError) as error:  # the compiler has said why
+        print(error, file=sys.stderr)
+        return 1
     result = {"versions": versions(), "rows": rows}
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")

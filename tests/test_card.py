@@ -91,9 +91,8 @@ def test_the_card_of_a_shipped_model(name: str) -> None:
 
 def test_the_front_matter_of_a_shipped_model() -> None:
     values = front(model_card("reference"))
-    assert values["library_name"] == "thimble"
-    assert values["pipeline_tag"] == "image-classification"
-    assert values["license"] == "mit"
+    facts = {"library_name": "thimble", "pipeline_tag": "image-classification", "license": "mit"}
+    assert facts.items() <= values.items()
     assert "thimble" in values["tags"]
     assert values["datasets"] == ["uoft-cs/cifar10"]
     (index,) = values["model-index"]
