@@ -13,7 +13,7 @@ from thimble.checkpoint import load_weights, save_weights
 from thimble.models import MODELS, Classifier, build_model, list_models
 from thimble.models.classifier import Residual
 from thimble.models.teacher import TEACHERS
-from thimble.models.thimble import TABLE
+from thimble.models.thimble import TABLE, GlobalAverage, HalvingDepthwise
 from thimble.receptive_field import receptive_field_by_gradient
 from thimble.summary import summarize
 
@@ -259,3 +259,35 @@ def test_a_block_begins_near_the_identity_and_still_learns() -> None:
 def test_the_receptive_field_of_a_residual_network_is_what_the_gradient_says() -> None:
     model = build_model("thimble-78k")
     assert summarize(model).receptive_field == receptive_field_by_gradient(model) == 37
+
+
+@pytest.mark.parametrize("layer", [HalvingDepthwise(8), GlobalAverage()], ids=["halving", "average"])
+@pytest.mark.parametrize("size", [(32, 32), (16, 16), (15, 20), (1, 1)])
+def test_a_layer_that_trains_another_way_is_the_same_function(layer: nn.Module, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(2, 8, *size, requires_grad=True)
+    results, gradients = [], []
+    for mode in (True, False):
+        results.append(layer.train(mode)(images))
+        gradients.append(torch.autograd.grad(results[-1].square().sum(), images)[0])
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_gradients_stay_in_the_memory_layout_of_the_images(name: str) -> None:
+    """Else BatchNorm's backward and the additions of every block behind the head run several times slower."""
+    model = build_model(name).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    layouts = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        output.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: layouts.append(gradient.is_contiguous(memory_format=torch.channels_last))
+        )
+
+    for module in model.modules():
+        if isinstance(module, Residual):
+            module.register_forward_hook(note)
+    model(waves(16, 16).contiguous(memory_format=torch.channels_last)).square().sum().backward()
+    assert len(layouts) == sum(stage.blocks for stage in TABLE[name][1])
+    assert all(layouts)
