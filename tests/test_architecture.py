@@ -25,11 +25,11 @@ LAYERS = [
     {"optim", "checkpoint", "batches"},
     {"augment", "initialization", "mixing", "receptive_field"},
     {"data", "models"},
-    {"runtime", "metrics", "recipes"},
+    {"runtime", "metrics", "recipes", "system"},
     {"config", "version"},
 ]
 LEVELS = {module: len(LAYERS) - index for index, layer in enumerate(LAYERS) for module in layer}
-PACKAGES = {"data", "exporting", "models", "verbs"}
+PACKAGES = {"data", "exporting", "models", "system", "verbs"}
 
 ROOT = Path(thimble.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from thimble import __version__
-from thimble.config import RunError, UserError
+from thimble.config import UserError
 from thimble.runtime import (
     derive_seed,
     environment,
@@ -26,7 +26,6 @@ from thimble.runtime import (
     keep_freed_memory,
     start_fabric,
     stop_on_signal,
-    write_atomically,
 )
 
 # 100 MB at a time, as a training step allocates its activations, and the page faults of ten of them before and after.
@@ -253,29 +252,3 @@ def test_a_gpu_says_itself_whether_it_has_bfloat16(monkeypatch: pytest.MonkeyPat
 def test_without_a_list_of_capabilities_there_is_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in older versions of PyTorch
     assert not has_bfloat16("cpu")
-
-
-def test_writing_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "er" / "file.txt"
-    write_atomically(path, "first é")
-    assert path.read_text(encoding="utf-8") == "first é"
-    write_atomically(path, b"\x00second")
-    assert path.read_bytes() == b"\x00second"
-    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
-
-
-def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("in the way")
-    with pytest.raises(RunError, match=r"^cannot write .*; check the folder and try again$"):
-        write_atomically(tmp_path / "run" / "file.txt", "text")
-    with pytest.raises(RunError, match=r"^cannot write .*; check the folder and try again$"):
-        write_atomically(tmp_path / "run" / "deeper" / "file.txt", "text")
-    assert (tmp_path / "run").read_text() == "in the way"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
-    (tmp_path / "file.txt").mkdir()
-    with pytest.raises(RunError, match=r"^cannot write .*; check the folder and try again$"):
-        write_atomically(tmp_path / "file.txt", "text")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]

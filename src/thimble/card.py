@@ -22,8 +22,8 @@ from .config import UserError
 from .data import dataset_of, load_dataset
 from .evaluation import Evaluation, evaluate
 from .models import Classifier
-from .runtime import write_atomically
 from .summary import summarize
+from .system.files import write_atomically
 
 LIBRARY, TASK = "thimble", "image-classification"
 TAGS = ("thimble", "pytorch", "tinyml")

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from .config import UserError
 from .models import MODELS, Classifier, build_model
-from .runtime import versions, write_atomically
+from .runtime import versions
+from .system.files import write_atomically
 
 WEIGHTS_FILE = "model.safetensors"
 STATE_FOLDER = "last.ckpt"

@@ -21,7 +21,7 @@ from .card import LIBRARY, model_card, without_places
 from .checkpoint import WEIGHTS_FILE, load_described, load_weights, save_weights
 from .config import RunError, UserError
 from .models import Classifier
-from .runtime import write_atomically
+from .system.files import write_atomically
 
 try:
     from huggingface_hub import HfApi, ModelCard, ModelHubMixin, errors, hf_hub_download

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .config import UserError
 from .progress import Row
-from .runtime import write_atomically
+from .system.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

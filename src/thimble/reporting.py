@@ -16,9 +16,9 @@ from .config import UserError
 from .data import dataset_of, load_dataset
 from .evaluation import check_fit, infer, reduce
 from .run_folder import read_metrics
-from .runtime import write_atomically
 from .sections import Section, Subject, png, sections_of
 from .summary import summarize
+from .system.files import write_atomically
 
 
 def write_report(

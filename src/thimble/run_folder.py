@@ -24,7 +24,7 @@ from typing import Any
 from .checkpoint import STATE_FOLDER, WEIGHTS_FILE
 from .config import AugmentConfig, RunError, TrainConfig, UserError
 from .progress import Row
-from .runtime import write_atomically
+from .system.files import write_atomically
 
 COLUMNS = {
     "epoch": "{:d}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import inspect
 import logging
 import os
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from .config import RunError, UserError
+from .config import UserError
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -146,28 +145,6 @@ def stop_on_signal() -> Iterator[StopRequest]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file under a temporary name beside its place, then rename it; make its folder where needed.
-
-    Raises:
-        RunError: it could not be written. Nothing is left of the attempt.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut could leave the new name on an empty file
-        temporary.replace(path)
-    except OSError as error:
-        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
-        raise RunError(f"cannot write {path}: {error.strerror}; {advice} and try again") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def environment(fabric: Fabric) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from thimble.config import UserError
-from thimble.runtime import write_atomically
+from thimble.system.files import write_atomically
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -17,7 +17,7 @@ from thimble.checkpoint import load_described
 from thimble.config import UserError
 from thimble.data import ImageDataset, dataset_of, has_cifar10, load_dataset, shapes10
 from thimble.models import Classifier
-from thimble.runtime import write_atomically
+from thimble.system.files import write_atomically
 from thimble.version import __version__
 
 from . import c_file, executorch_file, onnx_file, torch_file
