@@ -74,6 +74,7 @@ class Claim:
         if self.resume is None:
             self._own(self._make(config, environment))
         assert self.run is not None
+        _tidy(self.run.parent)
         if self.resume is not None:
             write_json(self.run / "environment.json", environment)
         return self.run
@@ -112,7 +113,6 @@ class Claim:
         """A new run's folder, in its place."""
         try:
             config.runs.mkdir(parents=True, exist_ok=True)
-            _tidy(config.runs)
             draft = temporary_beside(config.runs / "run")
             try:
                 made = draft / "new"

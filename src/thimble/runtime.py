@@ -74,7 +74,7 @@ def launched() -> Launch:
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         size = os.environ.get("WORLD_SIZE", "")
-        if size.isdecimal() and int(size) > 1:
+        if size.isdecimal() and int(size) > 1:  # several are meant, and as one each they would not be what was meant
             raise UserError(
                 f"WORLD_SIZE is {size} in the environment, but torchrun did not start this process: start several"
                 " processes with torchrun, or unset WORLD_SIZE to train in one"

@@ -26,6 +26,7 @@ class _Enduring(io.FileIO):
         super().__init__(descriptor, "wb", closefd=False)
         self.failure: OSError | None = None
         self._dropping = False
+        self._terminal = self.isatty()  # asked once it is gone, it says no
 
     def write(self, data: ReadableBuffer, /) -> int:
         rest = memoryview(data).cast("B")
@@ -38,7 +39,7 @@ class _Enduring(io.FileIO):
                 rest = rest[written or 0 :]
         except OSError as error:
             self._dropping = True
-            if error.errno not in _NO_READER and not (error.errno == errno.EIO and self.isatty()):
+            if error.errno not in _NO_READER and not (error.errno == errno.EIO and self._terminal):
                 self.failure = error
         return size
 
