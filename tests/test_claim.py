@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,11 @@ from typing import Any
 
 import pytest
 
+import thimble.claim
 from thimble.claim import Claim
 from thimble.config import RunError, TrainConfig, UserError
 from thimble.run_folder import read_config
-from thimble.system.lock import LOCK_FILE
+from thimble.system.lock import LOCK_FILE, FolderLock
 from thimble.system.temporary import temporary_beside
 
 
@@ -189,6 +191,22 @@ def test_a_run_that_is_being_trained_is_neither_resumed_nor_overwritten(tmp_path
     assert not (run / LOCK_FILE).exists()
 
 
+def test_a_run_that_is_finished_while_its_lock_is_taken_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainConfig(runs=tmp_path, name="x")
+    run = begin(config)
+
+    def late(folder: Path) -> FolderLock:
+        (run / "model.safetensors").write_text("of the one that held it")
+        return FolderLock(folder)
+
+    monkeypatch.setattr(thimble.claim, "FolderLock", late)
+    with pytest.raises(UserError, match="is finished"):
+        Claim(config, run)
+    assert not (run / LOCK_FILE).exists()
+
+
 def test_a_folder_that_was_moved_or_deleted_does_not_grow_a_second_one(tmp_path: Path) -> None:
     config = TrainConfig(runs=tmp_path, name="x")
     with Claim(config, None) as claim:
@@ -197,7 +215,8 @@ def test_a_folder_that_was_moved_or_deleted_does_not_grow_a_second_one(tmp_path:
         run.rename(tmp_path / "moved")
         with pytest.raises(RunError, match=r"x was moved or deleted .* thimble train --resume FOLDER"):
             claim.check()
-        run.mkdir()  # another one there is not this run's
+        shutil.copytree(tmp_path / "moved", run)  # and another process trains in its place
+        (run / LOCK_FILE).write_text("process 1 on another\n")
         with pytest.raises(RunError, match="moved or deleted"):
             claim.check()
     with Claim(config, tmp_path / "moved") as claim:

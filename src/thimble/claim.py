@@ -18,7 +18,7 @@ from typing import Any
 
 from .config import RunError, TrainConfig, UserError
 from .run_folder import check_resumable, to_dict, write_json
-from .system.lock import FolderLock
+from .system.lock import FolderLock, is_of_another
 from .system.temporary import abandoned_in, temporary_beside
 
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
@@ -40,13 +40,19 @@ class Claim:
     """
 
     def __init__(self, config: TrainConfig, resume: Path | None, *, first: bool = True) -> None:
-        self.resume, self.first = resume, first
+        self.resume = resume
         self.run: Path | None = None
         self._locks: list[tuple[FolderLock, Path]] = []
-        self._status: os.stat_result | None = None
         if resume is not None:
-            check_resumable(resume, config)
-            self._own(resume)
+            check_resumable(resume, config)  # no lock is put into a folder that is no run's
+            self.run = resume
+            if first:
+                self._lock(resume)
+                try:
+                    check_resumable(resume, config)  # the one that held it may have finished the run since
+                except UserError:
+                    self.__exit__(None, None, None)
+                    raise
         elif _is_taken(config) and first:
             assert config.name is not None
             self._lock(config.runs / config.name)
@@ -72,7 +78,7 @@ class Claim:
             RunError: the disk is full. What was to be overwritten is untouched.
         """
         if self.resume is None:
-            self._own(self._make(config, environment))
+            self.run = self._make(config, environment)
         assert self.run is not None
         _tidy(self.run.parent)
         if self.resume is not None:
@@ -85,12 +91,8 @@ class Claim:
         Raises:
             RunError: it was moved or deleted.
         """
-        try:
-            assert self.run is not None and self._status is not None  # noqa: PT018 - both by begin
-            found = os.path.samestat(os.stat(self.run), self._status)
-        except OSError:
-            found = False
-        if not found:
+        assert self.run is not None
+        if not (self.run / "config.json").is_file() or is_of_another(self.run):
             raise RunError(
                 f"{self.run} was moved or deleted while it was trained: its last state is where the folder is now;"
                 " go on with thimble train --resume FOLDER"
@@ -100,11 +102,6 @@ class Claim:
     def has_locks(self) -> bool:
         """Whether other processes are kept out; False on a network drive without locks, and on Windows."""
         return all(lock.works for lock, _ in self._locks)
-
-    def _own(self, run: Path) -> None:
-        if self.first and self.resume is not None:
-            self._lock(run)
-        self.run, self._status = run, os.stat(run)
 
     def _lock(self, folder: Path) -> None:
         self._locks.append((FolderLock(folder), folder))

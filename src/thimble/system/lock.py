@@ -71,6 +71,15 @@ class FolderLock:
         os.close(descriptor)
 
 
+def is_of_another(folder: Path) -> bool:
+    """Whether a folder's lock has another process's name in it. Files are not compared: some drives renumber them."""
+    try:
+        found = (folder / LOCK_FILE).read_bytes()[:1000]
+    except OSError:
+        return False
+    return found not in (b"", _signature())
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder's lock inside the block.
@@ -108,7 +117,11 @@ def _lock(folder: Path, descriptor: int) -> bool:
 def _sign(descriptor: int) -> None:
     with contextlib.suppress(OSError):  # it is only for whoever finds the folder locked
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+        os.pwrite(descriptor, _signature(), 0)
+
+
+def _signature() -> bytes:
+    return f"process {os.getpid()} on {platform.node()}\n".encode()
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
