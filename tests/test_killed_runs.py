@@ -14,7 +14,7 @@ def test_a_killed_run_is_resumed_to_the_last_bit(tmp_path: Path) -> None:
     script = Path(__file__).with_name("killed_runs.py")
     command = [sys.executable, "-W", "error", str(script), str(tmp_path), str(ROUNDS)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120 + 30 * ROUNDS)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180 + 90 * ROUNDS)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("the same to the last bit") == ROUNDS
