@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ class Bank:
         views: what was answered.
         teachers: the name and the SHA-256 of each teacher's file.
         data: the dataset's name, number of images, classes, mean, std and SHA-256.
-        checksum: the SHA-256 of the bank's file.
+        checksum: the SHA-256 of what the file says, in hexadecimal digits: the same answers to the same views have the
+            same, whenever and however often the file was written.
     """
 
     path: Path
@@ -112,7 +114,7 @@ class StoredTeacher:
 def describe(data: ImageDataset) -> dict[str, Any]:
     """What a bank knows of a training set, as JSON has it."""
     digest = hashlib.sha256(data.labels.cpu().numpy().tobytes())
-    digest.update(data.images.cpu().contiguous().numpy())
+    digest.update(data.images.cpu().contiguous().numpy().data)
     return {
         "name": data.name,
         "images": len(data),
@@ -185,7 +187,7 @@ def make_bank(
 def _answers(teachers: Sequence[Teacher], views: Views, view: int) -> Tensor:
     """The teachers' mean logits for one view of all images, float16 (N, num_classes) on the CPU."""
     answers = []
-    for indices in torch.arange(views.num_images, device=views.numbers.device).split(_BATCH):
+    for indices in torch.split(torch.arange(views.num_images, device=views.numbers.device), _BATCH):
         images, _ = views.make(indices, torch.full_like(indices, view))
         answers.append(torch.stack([teacher.logits(images) for teacher in teachers]).mean(0))
     return torch.cat(answers).half().cpu()
@@ -221,12 +223,16 @@ def load_bank(path: str | Path) -> Bank:
         views = ViewConfig(**{**settings, "augment": AugmentConfig(**augment)})
         logits, data = tensors["logits"], found["data"]
         if found["done"] != views.views:
-            raise UserError(f"--bank {path} has {found['done']} of {views.views} views: the command that began it goes on")
+            raise UserError(
+                f"--bank {path} has {found['done']} of {views.views} views: the command that began it goes on"
+            )
         if logits.shape != (views.views, data["images"], len(data["classes"])) or not logits.is_floating_point():
             raise ValueError(f"logits {tuple(logits.shape)}")
         if not torch.isfinite(logits).all():
             raise ValueError("logits that are not finite")
-        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode())
+        digest.update(logits.contiguous().numpy().data)
+        checksum = digest.hexdigest()
         return Bank(path, logits, views, list(found["teachers"]), dict(data), checksum)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"--bank {path} is not a bank ({error}): expected a file that thimble bank wrote") from error

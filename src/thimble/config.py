@@ -159,7 +159,7 @@ class TrainConfig:
     which no view is mixed."""
 
     teacher_weight: float = 0.9
-    """Share of the loss, 0..1, that is the divergence from the teacher's, or the bank's, answers; the rest is the labels'."""
+    """Share of the loss, 0..1, that is the divergence from the answers of teacher or bank; the rest is the labels'."""
 
     temperature: float = 2.0
     """What both networks' logits are divided by, for that divergence: above 1, the less probable classes count more."""

@@ -63,9 +63,7 @@ def mix(
     return mixed, targets.lerp(targets.roll(1, 0), shares.unsqueeze(1))
 
 
-def blend(
-    images: Tensor, partners: Tensor, *, shares: Tensor, boxed: Tensor, middles: Tensor
-) -> tuple[Tensor, Tensor]:
+def blend(images: Tensor, partners: Tensor, *, shares: Tensor, boxed: Tensor, middles: Tensor) -> tuple[Tensor, Tensor]:
     """Mix images with their partners as the draws given say, each by mixup or by CutMix.
 
     Args:

@@ -28,7 +28,7 @@ class Progress:
         num_batches: steps in the epoch under way.
         num_steps: steps in the run.
         num_processes: those that share every batch; the augmentation of an image depends on which of them has it.
-        teacher, bank: the SHA-256 of the teacher's file and of the bank's; empty without one.
+        teacher, bank: the SHA-256 of the teacher's file and of the bank; empty without one.
         epoch: epochs completed.
         batch: steps completed in the epoch under way.
         step: steps completed in the run.
@@ -152,7 +152,7 @@ def restore_progress(
             began, found = saved.get(kind, ""), getattr(progress, kind)
             if began != found:
                 raise UserError(
-                    f"{run} began with a --{kind} whose file has SHA-256 {began[:12] or 'none'}, not"
+                    f"{run} began with a --{kind} of SHA-256 {began[:12] or 'none'}, not"
                     f" {found[:12] or 'none'}: expected the same file to go on"
                 )
         for name, value in saved.items():

@@ -39,9 +39,11 @@ COLUMNS = {
 """The columns of metrics.csv, in order, with the format that a person reads them in."""
 
 
-# What may differ between a run and its resumption: none of it changes the result. (The teacher's or the bank's place may: that
-# it is the same file is for its checksum to say.)
-RESUMABLE = frozenset({"data_dir", "device", "workers", "runs", "name", "overwrite", "fallback", "teacher", "bank"})
+# What may differ between a run and its resumption: none of it changes the result, but for the rounding of another
+# device or of compiled arithmetic. (The place of teacher or bank may: that it is the same file, its checksum says.)
+RESUMABLE = frozenset(
+    {"data_dir", "device", "compile", "workers", "runs", "name", "overwrite", "fallback", "teacher", "bank"}
+)
 
 
 _LATER = {"bank"}

@@ -121,8 +121,13 @@ def begin(
     hardness = Hardness(len(data), fabric.device)
     kept = [num_kept(epoch, config.epochs, len(data), config.skip_easy) for epoch in range(config.epochs)]
     num_batches = [count // config.batch_size for count in kept]
-    checksums = [source.checksum if source is not None else "" for source in (teacher, bank)]
-    progress = Progress(num_batches[0], sum(num_batches), fabric.world_size, *checksums)
+    progress = Progress(
+        num_batches[0],
+        sum(num_batches),
+        fabric.world_size,
+        teacher=teacher.checksum if teacher else "",
+        bank=bank.checksum if bank else "",
+    )
     swa_start = round((1 - config.swa_fraction) * progress.num_steps) if config.swa_fraction > 0 else None
     average = WeightAverage(model, config.ema_decay, swa_start)
     torch.manual_seed(derive_seed(config.seed, fabric.global_rank))

@@ -64,7 +64,9 @@ class ViewConfig:
         if self.seed < 0:
             raise UserError(f"--seed {self.seed}: expected a whole number of at least 0")
         if self.augment.augmenter != "batched":
-            raise UserError(f"--augmenter {self.augment.augmenter}: expected batched, the one that views can be made by")
+            raise UserError(
+                f"--augmenter {self.augment.augmenter}: expected batched, the one that views can be made by"
+            )
 
 
 class Views:
