@@ -26,7 +26,7 @@ from .checkpoint import read_tensors, write_tensors
 from .config import AugmentConfig, UserError
 from .data import ImageDataset, load_dataset
 from .distillation import Teacher
-from .runtime import derive_seed, has_bfloat16
+from .runtime import derive_seed, has_bfloat16, keep_freed_memory
 from .views import ViewConfig, Views
 
 _BATCH = 500
@@ -170,6 +170,8 @@ def make_bank(
     whole = dataclasses.replace(whole, images=whole.images.to(place), labels=whole.labels.to(place))
     views = Views(config, whole, len(whole))
     autocast = torch.autocast(place.type, torch.bfloat16, enabled=has_bfloat16(device))
+    if place.type == "cpu":
+        keep_freed_memory()
     saved = time.monotonic()
     for view in range(len(done), config.views):
         with autocast:
