@@ -19,7 +19,7 @@ from thimble.config import Interrupted, TrainConfig, UserError
 from thimble.data import ImageDataset, shapes10, split
 from thimble.session import Session
 from thimble.training import train
-from thimble.views import ViewConfig
+from thimble.view_config import ViewConfig
 
 CONFIG = ViewConfig(views=3, mixed_views=1)
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from thimble.config import AugmentConfig, UserError
 from thimble.data import ImageDataset, normalize, shapes10, split
 from thimble.mixing import blend
-from thimble.views import ViewConfig, Views, view_augmentation
+from thimble.view_config import ViewConfig, view_augmentation
+from thimble.views import Views
 
 COUNT = 60
 

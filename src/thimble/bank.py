@@ -27,7 +27,8 @@ from .config import AugmentConfig, UserError
 from .data import ImageDataset, load_dataset
 from .distillation import Teacher
 from .runtime import derive_seed, has_bfloat16, keep_freed_memory
-from .views import ViewConfig, Views
+from .view_config import ViewConfig
+from .views import Views
 
 _BATCH = 500
 _SAVE_EVERY_SECONDS = 20.0

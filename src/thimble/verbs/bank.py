@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from thimble.views import ViewConfig
+from thimble.view_config import ViewConfig
 
 from .options import Datasets, Flat, Models
 
