@@ -2,10 +2,12 @@
 
     python benchmarks/record.py teacher-10m --seeds 1 --minutes 9
     python benchmarks/record.py thimble-150k --seeds 5 --minutes 9 --teacher runs/record/teacher-10m-seed0
+    python benchmarks/record.py thimble-150k --seeds 3 --bank-of teacher-20m-seed0 teacher-20m-seed1
 
 The row is an architecture: a teacher by the recipe ``teacher``, every other by the recipe ``record``. Options that are
 not listed below go to ``thimble train``. All seeds train at once (``--at-once``), each in a process of its own, as
-small networks leave a GPU idle. After ``--minutes`` they are told to stop, and the exit code is 130: the same command
+small networks leave a GPU idle. With ``--bank-of``, runs of teachers in the same folder, their answers are computed
+first, once for all rows. After ``--minutes`` they are told to stop, and the exit code is 130: the same command
 goes on. Once all are done, it measures what the test images say, plainly and averaged with their mirror images, and
 the latency beside the reference network's, and writes OUTPUT.md and OUTPUT.json.
 """
@@ -54,6 +56,14 @@ def command(row: str, seed: int, runs: Path, options: list[str]) -> list[str] | 
     return [*thimble, "--recipe", recipe, *named, *options]
 
 
+def bank_command(bank: Path, teachers: list[Path], views: int, mixed_views: int, data_dir: Path | None) -> list[str]:
+    """What makes the bank of the teachers' answers, or goes on with it."""
+    names = [str(teacher) for teacher in teachers]
+    settings = ["--views", str(views), "--mixed-views", str(mixed_views), "--output", str(bank)]
+    where = [] if data_dir is None else ["--data-dir", str(data_dir)]
+    return [sys.executable, "-m", "thimble", "bank", *names, *settings, *where]
+
+
 def train_all(commands: list[list[str]], logs: list[Path], at_once: int, deadline: float) -> list[int]:
     """Run the commands, so many at once, and interrupt all at the deadline; returns an exit code of each.
 
@@ -89,6 +99,18 @@ def train_all(commands: list[list[str]], logs: list[Path], at_once: int, deadlin
     return codes
 
 
+def outcome(codes: list[int], logs: list[Path]) -> int:
+    """One exit code of several, with a line on stderr if it is not 0."""
+    for code, log in zip(codes, logs, strict=True):
+        if code not in (0, INTERRUPTED):
+            print(f"record: {log.read_text(errors='replace').strip().splitlines()[-1]}; see {log}", file=sys.stderr)
+            return code
+    if INTERRUPTED in codes:
+        print("record: not done; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
 def measure(row: str, runs: list[Path], data_dir: Path | None) -> dict[str, Any]:
     """The row's figures: over its seeds, with flip averaging, its size and its latency."""
     result = combine([read_run(run) for run in runs])
@@ -119,13 +141,15 @@ def page(result: dict[str, Any], at_once: int, called: str) -> str:
     base, own = latencies[BASE], latencies[result["recipe"]["model"]]
     spread = "" if flip["standard_deviation"] is None else f" ± {100 * flip['standard_deviation']:.2f}"
     teacher = result["recipe"].get("teacher")
+    bank = result["recipe"].get("bank")
+    learned = "none" if teacher is None else f"`{Path(teacher).name}`"
     figures = [
         ("parameters", f"{result['num_parameters']:,}"),
         ("multiply-adds", f"{result['num_multiply_adds']:,}"),
         ("test accuracy, averaged with the mirror image (flip)", f"{flip['mean_test_accuracy']:.2%}{spread}"),
         ("expected calibration error", f"{result['mean_ece']:.4f} (flip: {flip['mean_ece']:.4f})"),
         ("seconds per epoch", f"{result['seconds_per_epoch']:.1f} (median of the seeds, {at_once} trained at once)"),
-        ("teacher", "none" if teacher is None else f"`{Path(teacher).name}`"),
+        ("teacher", learned if bank is None else f"the bank `{Path(bank).name}`"),
         (
             "latency of one image, PyTorch, one CPU thread",
             f"{own['median_ms']:.2f} ms, {own['ratio']:.2f} times the reference network's"
@@ -145,6 +169,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="how many, from --first-seed on")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--at-once", type=int, help="processes at a time; default: all on a GPU, one on the CPU")
+    parser.add_argument("--bank-of", nargs="+", default=[], metavar="RUN", help="teachers, by their names in --runs")
+    parser.add_argument("--views", type=int, default=16, help="of each image, in the bank")
+    parser.add_argument("--mixed-views", type=int, default=5, help="how many of them are of two images")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop training after so long")
     parser.add_argument("--runs", type=Path, default=Path("runs/record"), help="folder for the runs")
     parser.add_argument("--data-dir", type=Path, help="folder that holds cifar-10-batches-bin/")
@@ -155,21 +182,23 @@ def main() -> int:
     runs = [own.runs / f"{own.row}-seed{seed}" for seed in range(own.first_seed, own.first_seed + own.seeds)]
     if own.data_dir is not None:
         options += ["--data-dir", str(own.data_dir)]
+    own.runs.mkdir(parents=True, exist_ok=True)
+    if own.bank_of:
+        bank = own.runs / "bank.safetensors"
+        making = bank_command(bank, [own.runs / name for name in own.bank_of], own.views, own.mixed_views, own.data_dir)
+        code = outcome(train_all([making], [bank.with_suffix(".log")], 1, deadline), [bank.with_suffix(".log")])
+        if code != 0:
+            return code
+        options += ["--bank", str(bank)]
     commands, logs = [], []
     for seed, run in enumerate(runs, start=own.first_seed):
         found = command(own.row, seed, own.runs, options)
         if found is not None:
             commands.append(found)
             logs.append(run.with_suffix(".log"))
-    own.runs.mkdir(parents=True, exist_ok=True)
-    codes = train_all(commands, logs, at_once, deadline)
-    for code, log in zip(codes, logs, strict=True):
-        if code not in (0, INTERRUPTED):
-            print(f"record: {log.read_text(errors='replace').strip().splitlines()[-1]}; see {log}", file=sys.stderr)
-            return code
-    if INTERRUPTED in codes:
-        print("record: not done; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
+    code = outcome(train_all(commands, logs, at_once, deadline), logs)
+    if code != 0:
+        return code
     output = own.output or RESULTS / f"record_{own.row}"
     called = "python benchmarks/record.py " + shlex.join(sys.argv[1:])
     try:

@@ -22,11 +22,12 @@ LAYERS = [
     {"session"},
     {"claim"},
     {"evaluation", "summary", "run_folder", "overlay"},
+    {"bank"},
     {"distillation", "progress"},
-    {"optim", "checkpoint", "batches"},
+    {"optim", "checkpoint", "batches", "views"},
     {"augment", "initialization", "mixing", "receptive_field"},
     {"data", "models"},
-    {"runtime", "metrics", "recipes", "system"},
+    {"runtime", "metrics", "recipes", "system", "view_config"},
     {"config", "version"},
 ]
 LEVELS = {module: len(LAYERS) - index for index, layer in enumerate(LAYERS) for module in layer}

@@ -172,7 +172,7 @@ def test_a_run_goes_on_with_the_teacher_that_it_began_with_wherever_it_lies(
         next(model.parameters()).mul_(1.01)
     save_weights(Path(record["teacher"]), model, {})
     for other in (record["teacher"], None):
-        with pytest.raises(UserError, match=r"--teacher whose file has SHA-256 \w{12}, not (\w{12}|none):"):
+        with pytest.raises(UserError, match=r"--teacher of SHA-256 \w{12}, not (\w{12}|none):"):
             train(resume=run, teacher=other)
     finished = train(resume=run, teacher=str(moved))
     checksum = hashlib.sha256(moved.read_bytes()).hexdigest()

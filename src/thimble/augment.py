@@ -129,20 +129,35 @@ class BatchAugmenter:
 
         The same images, seed and kind of device give the same result. Nothing here waits for a GPU.
         """
+        count, device = len(images), images.device
+        generator = torch.Generator(device).manual_seed(seed)
+        draws = torch.rand(12, count, 1, 1, generator=generator, device=device)
+        if self.num_draws > 12:  # drawn apart, as ever: a seed stands for the same batch in all versions
+            more = torch.rand(8, count, 1, 1, 1, generator=generator, device=device)
+            draws = torch.cat([draws, more.view(8, count, 1, 1)])
+        return self.transform(images, draws)
+
+    @property
+    def num_draws(self) -> int:
+        """How many random numbers an image takes: 12, and 8 more if colours change."""
+        return 20 if self.config.color_probability > 0 or self.config.sharpen_probability > 0 else 12
+
+    def transform(self, images: Tensor, draws: Tensor) -> Tensor:
+        """The same with the random numbers given: float32 (num_draws, N, 1, 1), uniform in 0..1, on the images' device.
+
+        The same images and draws give the same result on every device, but for the last bit of a turn's sine.
+        """
         count, channels, height, width = images.shape
-        generator = torch.Generator(images.device).manual_seed(seed)
-        draws = torch.rand(12, count, 1, 1, generator=generator, device=images.device)
         first = torch.arange(count, device=images.device).view(-1, 1, 1) * (height * width)
         sources = first + self._sources(draws[:7], height, width)
         # As rows of (red, green, blue): one index fetches a pixel, and the result lies in memory as channels-last.
         pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)
-        if self.config.color_probability > 0 or self.config.sharpen_probability > 0:
+        if self.num_draws > 12:
             moved = pixels.index_select(0, sources.flatten()).view(count, height, width, channels).permute(0, 3, 1, 2)
-            recolored = self._recolor(moved, torch.rand(8, count, 1, 1, 1, generator=generator, device=images.device))
-            pixels = recolored.permute(0, 2, 3, 1).reshape(-1, channels)
+            pixels = self._recolor(moved, draws[12:].unsqueeze(4)).permute(0, 2, 3, 1).reshape(-1, channels)
             sources = torch.arange(len(pixels), device=images.device).view_as(sources)
         if self.config.cutout_probability > 0:
-            sources = sources.masked_fill(self._hole(draws[7:], height, width), len(pixels))
+            sources = sources.masked_fill(self._hole(draws[7:12], height, width), len(pixels))
             pixels = torch.cat([pixels, self.fill.to(images.device, non_blocking=True)])
         augmented = pixels.index_select(0, sources.flatten()).view(count, height, width, channels)
         return augmented.permute(0, 3, 1, 2)

@@ -25,7 +25,7 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
 
     Args:
         dataset: the training images, on the device where the augmenter works.
-        augmenter: what is done to them.
+        augmenter: what is done to them; None: nothing.
         batch_size: images in a step of all processes together.
         seed, epoch: what the order and the augmentation follow from.
         rank, world_size: this process among all; each takes every world_size-th image of a batch.
@@ -37,7 +37,7 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
     def __init__(
         self,
         dataset: ImageDataset,
-        augmenter: Augmenter | BatchAugmenter,
+        augmenter: Augmenter | BatchAugmenter | None,
         *,
         batch_size: int,
         seed: int,
@@ -63,8 +63,10 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, batch: int) -> tuple[Tensor, Tensor]:
         """Images (n, 3, height, width), uint8 in channels-last memory, and labels (n,), int64."""
         chosen = self.indices(batch)
-        seed = derive_seed(self.seed, self.epoch, batch, self.rank)
-        return self.augmenter.augment(self.dataset.images[chosen], seed), self.dataset.labels[chosen]
+        images, labels = self.dataset.images[chosen], self.dataset.labels[chosen]
+        if self.augmenter is None:
+            return images, labels
+        return self.augmenter.augment(images, derive_seed(self.seed, self.epoch, batch, self.rank)), labels
 
     def loader(self, first_batch: int, workers: int, pin_memory: bool) -> DataLoader[tuple[Tensor, Tensor]]:
         """The batches from ``first_batch`` on, in order, made ahead by so many worker processes (0: in this one)."""

@@ -234,3 +234,21 @@ def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Ten
 def _shipped() -> str:
     names = list_pretrained()
     return f"a shipped model ({', '.join(names)})" if names else "a shipped model (there are none yet)"
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors with what describes them, anything that JSON can hold, atomically.
+
+    Raises:
+        RunError: the file could not be written; what was there before is untouched.
+    """
+    _save(path, tensors, metadata)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``write_tensors`` wrote.
+
+    Raises:
+        UserError: the file is not a whole one of Thimble's.
+    """
+    return _load(path)

@@ -153,8 +153,13 @@ class TrainConfig:
     """A trained MODEL to learn from, beside the labels: a shipped model's name, a weights file or a run folder. It sees
     the same augmented images, at full size."""
 
+    bank: Path | None = None
+    """A file of `thimble bank` to learn from, instead of a teacher: its answers to several views of every image. The
+    views have the bank's augmentation and mixing; of the mixing settings only the end of `--mix-ramp` counts, after
+    which no view is mixed."""
+
     teacher_weight: float = 0.9
-    """Share of the loss, 0..1, that is the divergence from the teacher's answers; the rest is the labels'."""
+    """Share of the loss, 0..1, that is the divergence from the answers of teacher or bank; the rest is the labels'."""
 
     temperature: float = 2.0
     """What both networks' logits are divided by, for that divergence: above 1, the less probable classes count more."""
@@ -205,13 +210,15 @@ class TrainConfig:
     """Start afresh in a run folder that exists, losing what is in it."""
 
     def __post_init__(self) -> None:
-        for name in ("data_dir", "runs"):  # plain strings, as Python users give them
+        for name in ("data_dir", "runs", "bank"):  # plain strings, as Python users give them
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
         teacher: Any = self.teacher
         if isinstance(teacher, Path):
             object.__setattr__(self, "teacher", str(teacher))
         _require(self, "teacher", isinstance(teacher, str | Path | None), "the name or the path of a model")
+        if self.teacher is not None and self.bank is not None:
+            raise UserError("use --teacher or --bank, not both: a bank holds its teacher's answers")
         for name in ("data", "device", "precision", "optimizer"):
             _require_choice(self, name)
         for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("seed", 0)):

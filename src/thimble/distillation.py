@@ -21,6 +21,7 @@ class Teacher:
 
     Args:
         model: a shipped model's name, a weights file or a run folder.
+        called: what messages name it by.
 
     Attributes:
         checksum: the SHA-256 of its file, in hexadecimal digits.
@@ -29,12 +30,12 @@ class Teacher:
         UserError: there is no such model.
     """
 
-    def __init__(self, model: str) -> None:
-        self.name = model
+    def __init__(self, model: str, called: str = "--teacher") -> None:
+        self.name, self.called = model, called
         try:
             self.model, _, self.checksum = load_described(model)
         except UserError as error:
-            raise UserError(f"--teacher {model}: {error}") from error
+            raise UserError(f"{called} {model}: {error}") from error
         self.model.requires_grad_(False)
 
     def check(self, data: ImageDataset) -> None:
@@ -45,12 +46,12 @@ class Teacher:
         """
         if self.model.classes != data.classes:
             raise UserError(
-                f"--teacher {self.name} knows {', '.join(self.model.classes)}: expected the classes of {data.name},"
+                f"{self.called} {self.name} knows {', '.join(self.model.classes)}: expected the classes of {data.name},"
                 f" {', '.join(data.classes)}"
             )
         if (self.model.mean, self.model.std) != (data.mean, data.std):
             raise UserError(
-                f"--teacher {self.name} has mean {self.model.mean} and std {self.model.std}: expected those of"
+                f"{self.called} {self.name} has mean {self.model.mean} and std {self.model.std}: expected those of"
                 f" {data.name}, {data.mean} and {data.std}"
             )
 

@@ -63,6 +63,24 @@ def mix(
     return mixed, targets.lerp(targets.roll(1, 0), shares.unsqueeze(1))
 
 
+def blend(images: Tensor, partners: Tensor, *, shares: Tensor, boxed: Tensor, middles: Tensor) -> tuple[Tensor, Tensor]:
+    """Mix images with their partners as the draws given say, each by mixup or by CutMix.
+
+    Args:
+        images, partners: float (N, channels, height, width).
+        shares: the partner's share of each image, float32 (N,), 0..1.
+        boxed: which are mixed by CutMix, bool (N,); the others are by mixup.
+        middles: of the rectangles: rows and columns as fractions of the sides, float32 (2, N).
+
+    Returns:
+        the mixed images, and the partners' shares as they came out: of the rectangles, which are of whole pixels.
+    """
+    boxes = _boxes(shares, middles, images.shape[2:])
+    weights = torch.where(boxed.view(-1, 1, 1), boxes.float(), shares.view(-1, 1, 1))
+    mixed = images.lerp(partners, weights.unsqueeze(1).to(images.dtype))
+    return mixed, torch.where(boxed, boxes.float().mean((1, 2)), shares)
+
+
 def _boxes(shares: Tensor, middles: Tensor, size: tuple[int, ...]) -> Tensor:
     """Rectangles of the image's proportions, of about the given shares of it, cut off at its edge: bool (N, h, w)."""
     inside = torch.ones(1, dtype=torch.bool, device=shares.device)

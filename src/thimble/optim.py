@@ -111,11 +111,11 @@ class Muon(torch.optim.Optimizer):
             matrices = orthogonalize(torch.stack([directions[index].reshape(shape) for index in indices]))
             for index, matrix in zip(indices, matrices, strict=True):
                 directions[index] = matrix.view_as(weights[index])
-        norms = torch._foreach_norm(weights)
-        targets = [
-            math.sqrt(weight.shape[0]) / norm.clamp_min(1e-7) for weight, norm in zip(weights, norms, strict=True)
-        ]
-        torch._foreach_mul_(weights, targets)
+        scales = torch._foreach_norm(weights)
+        torch._foreach_clamp_min_(scales, 1e-7)
+        torch._foreach_reciprocal_(scales)
+        torch._foreach_mul_(scales, [math.sqrt(weight.shape[0]) for weight in weights])
+        torch._foreach_mul_(weights, list(scales))
         torch._foreach_add_(weights, directions, alpha=-lr)
 
 
@@ -127,18 +127,21 @@ def orthogonalize(matrices: Tensor, num_steps: int = 3) -> Tensor:
 
     Args:
         matrices: float (batch, rows, columns); of a zero matrix comes a zero matrix.
-        num_steps: three are enough here, as in airbench.
+        num_steps: three are enough here, as in airbench. On a GPU they are computed in bfloat16, as there: in float32
+            they would take as long as the rest of a large network's step.
 
     Returns:
         a new tensor of the same shape and type.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     x: Tensor = matrices.mT if tall else matrices  # the products below are of the smaller side squared
+    x = x.bfloat16() if x.is_cuda else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)  # so that no singular value is above one
     for _ in range(num_steps):
         gram = x @ x.mT
         polynomial = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
         x = torch.baddbmm(x, polynomial, x, beta=3.4445)
+    x = x.to(matrices.dtype)
     return x.mT if tall else x
 
 
@@ -180,6 +183,7 @@ class WeightAverage:
         self.model = copy.deepcopy(model).eval()
         self.decay, self.swa_start = decay, swa_start
         self.is_model = decay == 0 and swa_start is None
+        self._pairs: tuple[list[Tensor], ...] = ()
         if self.is_model:
             self.model.load_state_dict(model.state_dict(), assign=True)
         self.model.requires_grad_(False)
@@ -192,10 +196,17 @@ class WeightAverage:
         decay = min(self.decay, (1 + step) / (10 + step))
         if self.swa_start is not None and step >= self.swa_start:
             decay = (step - self.swa_start) / (step - self.swa_start + 1)
-        averages = list(self.model.state_dict().values())
-        currents = list(model.state_dict().values())
-        pairs = [pair for pair in zip(averages, currents, strict=True) if pair[0].is_floating_point()]
-        torch._foreach_lerp_([average for average, _ in pairs], [current for _, current in pairs], 1.0 - decay)
-        for average, current in zip(averages, currents, strict=True):
-            if not average.is_floating_point():  # BatchNorm's count of batches
-                average.copy_(current)
+        averages, currents, counts, current_counts = self._pairs or self._paired(model)
+        torch._foreach_lerp_(averages, currents, 1.0 - decay)
+        torch._foreach_copy_(counts, current_counts)
+
+    def _paired(self, model: nn.Module) -> tuple[list[Tensor], ...]:
+        """The average's and the model's tensors that are averaged, and those that count: BatchNorm's batches.
+
+        Found once: a network's tensors are moved by what is in them, never exchanged.
+        """
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        counting = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._pairs = tuple([pair[side] for pair in kind] for kind in (floating, counting) for side in (0, 1))
+        return self._pairs

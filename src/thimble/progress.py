@@ -28,7 +28,7 @@ class Progress:
         num_batches: steps in the epoch under way.
         num_steps: steps in the run.
         num_processes: those that share every batch; the augmentation of an image depends on which of them has it.
-        teacher: the SHA-256 of the teacher's file; empty without one.
+        teacher, bank: the SHA-256 of the teacher's file and of the bank; empty without one.
         epoch: epochs completed.
         batch: steps completed in the epoch under way.
         step: steps completed in the run.
@@ -40,6 +40,7 @@ class Progress:
     num_steps: int
     num_processes: int
     teacher: str = ""
+    bank: str = ""
     epoch: int = 0
     batch: int = 0
     step: int = 0
@@ -147,11 +148,13 @@ def restore_progress(
                 f"{run} began with {saved['num_processes']} processes, expected as many to go on, not"
                 f" {progress.num_processes}: see --nproc-per-node of torchrun"
             )
-        if saved["teacher"] != progress.teacher:
-            raise UserError(
-                f"{run} began with a --teacher whose file has SHA-256 {saved['teacher'][:12] or 'none'}, not"
-                f" {progress.teacher[:12] or 'none'}: expected the same file to go on"
-            )
+        for kind in ("teacher", "bank"):
+            began, found = saved.get(kind, ""), getattr(progress, kind)
+            if began != found:
+                raise UserError(
+                    f"{run} began with a --{kind} of SHA-256 {began[:12] or 'none'}, not"
+                    f" {found[:12] or 'none'}: expected the same file to go on"
+                )
         for name, value in saved.items():
             setattr(progress, name, value)
         model.load_state_dict(_under("model/", tensors))

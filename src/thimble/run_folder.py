@@ -42,9 +42,15 @@ COLUMNS = {
 
 _event_files = itertools.count()
 
-# What may differ between a run and its resumption: none of it changes the result. (The teacher's place may: that it is
-# the same file is for its checksum to say.)
-RESUMABLE = frozenset({"data_dir", "device", "workers", "runs", "name", "overwrite", "fallback", "teacher"})
+# What may differ between a run and its resumption: none of it changes the result, but for the rounding of another
+# device or of compiled arithmetic. (The place of teacher or bank may: that it is the same file, its checksum says.)
+RESUMABLE = frozenset(
+    {"data_dir", "device", "compile", "workers", "runs", "name", "overwrite", "fallback", "teacher", "bank"}
+)
+
+
+_LATER = {"bank"}
+"""Settings that the first runs did not know yet. What they lack is off."""
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
@@ -71,11 +77,11 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
         augment = dict(values["augment"])
         # A default must not stand in for what the run was made with.
         for settings, found in ((TrainConfig, values), (AugmentConfig, augment)):
-            missing = [each.name for each in dataclasses.fields(settings) if each.name not in found]
+            missing = [each.name for each in dataclasses.fields(settings) if each.name not in {*found, *_LATER}]
             if missing:
                 raise UserError(f"not the configuration of a Thimble run: it lacks {', '.join(missing)}")
         augment["cutout_size"] = tuple(augment["cutout_size"])
-        data_dir = values["data_dir"]
+        data_dir, bank = values["data_dir"], values.get("bank")
         return TrainConfig(
             **{
                 **values,
@@ -83,6 +89,7 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
                 "mix_ramp": tuple(values["mix_ramp"]),
                 "augment": AugmentConfig(**augment),
                 "data_dir": None if data_dir is None else Path(data_dir),
+                "bank": None if bank is None else Path(bank),
                 "runs": Path(values["runs"]),
             }
         )

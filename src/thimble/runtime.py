@@ -252,11 +252,14 @@ def environment(fabric: Fabric) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The versions that results depend on."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     names = ("lightning-fabric", "albumentations", "opencv-python-headless", "numpy", "safetensors")
     ours = {"thimble": __version__, "python": platform.python_version(), "torch": str(torch.__version__)}
-    return {**ours, **{name: version(name) for name in names}}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):  # a training without Albumentations, say, does without it
+            ours[name] = version(name)
+    return ours
 
 
 def processor() -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from . import run_folder
+from .bank import Bank, StoredTeacher
 from .batches import Hardness, num_kept
 from .claim import Claim
 from .config import RunError, TrainConfig, UserError
@@ -41,6 +42,7 @@ class Session:
         module: the model as fabric wrapped it, and compiled, if asked for; the same weights.
         optimizers: as fabric wrapped them.
         teacher: what the model learns from beside the labels, on the device.
+        bank: the same as answers given beforehand, with the views that they are of, on the device.
         curves: of the first process only.
         reads_every_step: whether loss and signals are looked at after each step, as costs nothing on a CPU. To read a
             figure from a GPU is to wait for it, while it should be told its next steps: there once an epoch.
@@ -57,6 +59,7 @@ class Session:
     optimizers: list[torch.optim.Optimizer]
     average: WeightAverage
     teacher: Teacher | None
+    bank: StoredTeacher | None
     hardness: Hardness
     progress: Progress
     curves: run_folder.Curves | None
@@ -109,6 +112,7 @@ def begin(
     data: ImageDataset,
     validation: ImageDataset | None,
     teacher: Teacher | None,
+    bank: Bank | None,
     observer: Observer,
 ) -> Session:
     """Build everything afresh or from a run's last state; only then does a new run get its folder.
@@ -130,7 +134,13 @@ def begin(
     hardness = Hardness(len(data), fabric.device)
     kept = [num_kept(epoch, config.epochs, len(data), config.skip_easy) for epoch in range(config.epochs)]
     num_batches = [count // config.batch_size for count in kept]
-    progress = Progress(num_batches[0], sum(num_batches), fabric.world_size, teacher.checksum if teacher else "")
+    progress = Progress(
+        num_batches[0],
+        sum(num_batches),
+        fabric.world_size,
+        teacher=teacher.checksum if teacher else "",
+        bank=bank.checksum if bank else "",
+    )
     swa_start = round((1 - config.swa_fraction) * progress.num_steps) if config.swa_fraction > 0 else None
     average = WeightAverage(model, config.ema_decay, swa_start)
     torch.manual_seed(derive_seed(config.seed, fabric.global_rank))
@@ -158,6 +168,7 @@ def begin(
         optimizers=wrapped,
         average=average,
         teacher=teacher,
+        bank=StoredTeacher(bank, data, config.seed) if bank is not None else None,
         hardness=hardness,
         progress=progress,
         curves=curves,

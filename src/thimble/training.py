@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from . import run_folder
 from .augment import build_augmenter
+from .bank import Bank, load_bank
 from .batches import EpochBatches, image_size, num_kept, resize
 from .checkpoint import WEIGHTS_FILE, save_weights
 from .claim import Claim
@@ -90,9 +91,12 @@ def train(
     launch = launched()
     with Claim(config, None if resume is None else Path(resume), first=launch.rank == 0) as claim:
         teacher = None if config.teacher is None else Teacher(config.teacher)  # a wrong name waits for no download
+        bank = None if config.bank is None else load_bank(config.bank)
+        if bank is not None:  # whatever the run says of its augmentation is true
+            config = dataclasses.replace(config, augment=bank.views.augment, mix_probability=bank.views.mixed_share)
         fabric = start_fabric(config.device, config.precision, launch)
-        config, data, validation = _load_data(config, fabric, observer)
-        return _trained(begin(config, claim, fabric, data, validation, teacher, observer))
+        config, data, validation = _load_data(config, bank, fabric, observer)
+        return _trained(begin(config, claim, fabric, data, validation, teacher, bank, observer))
 
 
 def _trained(session: Session) -> TrainResult:
@@ -112,7 +116,7 @@ def _trained(session: Session) -> TrainResult:
 def _train_epochs(session: Session, stop: StopRequest) -> None:
     """The loop: every epoch, every step."""
     config, fabric, progress, observer = session.config, session.fabric, session.progress, session.observer
-    augmenter = build_augmenter(config.augment, session.data.mean)
+    augmenter = None if session.bank else build_augmenter(config.augment, session.data.mean)
     workers = config.workers if config.workers is not None else _default_workers(config, fabric)
     on_gpu = fabric.device.type == "cuda"
     observer.start(session.run, config, progress)
@@ -167,22 +171,12 @@ def _train_epochs(session: Session, stop: StopRequest) -> None:
 
 def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
     """One step of the optimizers: returns the loss times the images, and the correct answers, of this process."""
-    config, data, device = session.config, session.data, session.fabric.device
-    epoch, batch = session.progress.epoch, session.progress.batch
-    views, targets = mix(
-        normalize(images.to(device, non_blocking=True), data.mean, data.std),
-        labels.to(device, non_blocking=True),
-        len(data.classes),
-        probability=mix_probability(epoch, config.epochs, config.mix_probability, config.mix_ramp),
-        alpha=config.mix_alpha,
-        seed=derive_seed(config.seed, epoch, batch, session.fabric.global_rank, _MIXING),
-    )
-    inputs = resize(views, image_size(epoch, config.epochs, config.image_sizes))
+    config = session.config
+    views, targets, answers = _lesson(session, images, labels, indices)
+    inputs = resize(views, image_size(session.progress.epoch, config.epochs, config.image_sizes))
     logits = session.module(inputs)
     loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
-    if session.teacher is not None:
-        with session.fabric.autocast():  # at full size, where its answers are best
-            answers = session.teacher.logits(views)
+    if answers is not None:
         loss = torch.lerp(loss, divergence(logits, answers, config.temperature), config.teacher_weight)
     if config.skip_easy > 0:
         session.hardness.record(indices, F.cross_entropy(logits.detach().float(), targets, reduction="none"))
@@ -197,8 +191,28 @@ def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> 
     return torch.stack([loss.detach() * len(targets), (logits.detach().argmax(1) == main_labels(targets)).sum()])
 
 
+def _lesson(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Images as the network takes them, at full size; what their labels say of them; and a teacher, if there is one."""
+    config, data, device = session.config, session.data, session.fabric.device
+    epoch, batch = session.progress.epoch, session.progress.batch
+    if session.bank is not None:
+        return session.bank.batch(indices, epoch, plain=epoch >= round(config.mix_ramp[1] * config.epochs))
+    views, targets = mix(
+        normalize(images.to(device, non_blocking=True), data.mean, data.std),
+        labels.to(device, non_blocking=True),
+        len(data.classes),
+        probability=mix_probability(epoch, config.epochs, config.mix_probability, config.mix_ramp),
+        alpha=config.mix_alpha,
+        seed=derive_seed(config.seed, epoch, batch, session.fabric.global_rank, _MIXING),
+    )
+    if session.teacher is None:
+        return views, targets, None
+    with session.fabric.autocast():  # at full size, where its answers are best
+        return views, targets, session.teacher.logits(views)
+
+
 def _load_data(
-    config: TrainConfig, fabric: Fabric, observer: Observer
+    config: TrainConfig, bank: Bank | None, fabric: Fabric, observer: Observer
 ) -> tuple[TrainConfig, ImageDataset, ImageDataset | None]:
     """The training and validation images; and the configuration, which the fallback changes."""
     with fabric.rank_zero_first():  # one process downloads, the others find it done
@@ -211,6 +225,8 @@ def _load_data(
             observer.message("TRAINING ON THE BUILT-IN shapes10 INSTEAD: the figures below are not CIFAR-10's.")
             config = dataclasses.replace(config, data="shapes10")
             whole = load_dataset("shapes10", "train")
+    if bank is not None:
+        bank.check(whole)
     data, validation = split(whole, config.validation)
     if config.train_images is not None:
         if config.train_images > len(data):
@@ -252,6 +268,7 @@ def _finish(session: Session) -> TrainResult:
             "data": {"name": config.data, "train_images": len(session.data), "validation_images": config.validation},
             "metrics": {"last_epoch": history[-1], "test": test.to_dict()},
             "teacher_sha256": session.progress.teacher or None,
+            "bank_sha256": session.progress.bank or None,
         }
         save_weights(run / WEIGHTS_FILE, model, metadata)
     session.fabric.barrier()

@@ -27,6 +27,7 @@ class ImageDataset:
         classes: the class names, in the order of the logits.
         mean: per channel of the whole training set, for pixels in 0..1.
         std: per channel of the whole training set, over all its pixels, for pixels in 0..1.
+        numbers: int64 (N,), of a subset: where each image stands in the whole dataset. None: it is the whole.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ImageDataset:
     classes: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    numbers: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
@@ -49,7 +51,9 @@ class ImageDataset:
 
     def subset(self, indices: Tensor) -> ImageDataset:
         """The images that ``indices`` (int64 (M,), or bool (N,)) name, in that order; the constants stay the same."""
-        return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices])
+        numbers = torch.arange(len(self)) if self.numbers is None else self.numbers
+        kept = numbers[indices.to(numbers.device)]
+        return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices], numbers=kept)
 
 
 def split(dataset: ImageDataset, validation: int) -> tuple[ImageDataset, ImageDataset | None]:

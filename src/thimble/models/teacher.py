@@ -17,6 +17,7 @@ from .classifier import Classifier, Residual
 TEACHERS: dict[str, tuple[tuple[int, ...], int]] = {
     "teacher-2m": ((64, 256, 256), 2),
     "teacher-10m": ((128, 384, 512), 3),
+    "teacher-20m": ((128, 512, 768), 3),
 }
 """By name: the widths of the stages, and the convolutions in each."""
 

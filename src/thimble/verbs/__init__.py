@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .bank import bank
 from .look import data, demo, explain, predict
 from .measure import compare, evaluate, report, summary
 from .ship import card, export
@@ -11,6 +12,7 @@ from .ship import card, export
 __all__ = ["VERBS"]
 
 VERBS: dict[str, Callable[..., int]] = {
+    "bank": bank,
     "evaluate": evaluate,
     "compare": compare,
     "predict": predict,
