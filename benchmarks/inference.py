@@ -20,10 +20,10 @@ import statistics
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import torch
 from latency import BASE
 from programs import BATCH, FLAGS, FLOAT32, INT8, Process, build_programs, compiler, load, write_images
@@ -220,7 +220,7 @@ def main() -> int:
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "torch": str(torch.__version__),
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": version("onnxruntime"),
         "compiler": compiler(),
         "flags": FLAGS,
         "rounds": options.rounds,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     Run = Callable[[int], Any]
     """Classifies so many images."""
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as thimble does it, which is not imported here
 
 
 def peak_bytes() -> int:
