@@ -118,7 +118,9 @@ def write_card(
 
 def markdown(text: object) -> str:
     """Any text so that Markdown shows it as it is, on one line, in a sentence or in a cell of a table."""
-    return re.sub(r"([\\`*_\[\]<>|~&$#])", r"\\\1", _line(str(text)))
+    line = re.sub(r"([\\`*_\[\]<>|~&$#@])", r"\\\1", _line(str(text)))
+    line = re.sub(r":(?=[a-z0-9_+-]+:)", r"\\:", line)  # emoji have names between colons
+    return re.sub(r"^(\d*)(?=[-+=.)])", r"\1\\", line)  # what would begin a list
 
 
 def _line(text: str) -> str:
@@ -262,7 +264,7 @@ def _training(model: str | Path, metadata: dict[str, Any]) -> dict[str, Any]:
         # A list on one line.
         "settings": re.sub(r"\[[^][{}\"]+\]", _on_one_line, json.dumps(recipe, indent=2)) if recipe else "",
         "teacher": recipe.get("teacher"),
-        "teacher_checksum": checksum if isinstance(checksum, str) else "",
+        "teacher_checksum": checksum if isinstance(checksum, str) and checksum.isalnum() else "",
         "validation_accuracy": _fraction(last.get("validation_accuracy")),
         "software": ", ".join(f"{name} {versions[name]}" for name in _SOFTWARE if name in versions),
         "command": _command(model),

@@ -79,7 +79,7 @@ def load_described(model: str | Path) -> tuple[Classifier, dict[str, Any], str]:
             resume = f"; thimble train --resume {model} finishes it" if (Path(model) / STATE_FOLDER).is_dir() else ""
             raise UserError(f"{model} holds no {WEIGHTS_FILE}: expected the folder of a finished run{resume}")
     if not os.path.isfile(path):
-        raise UserError(f"no model {str(model)!r}: expected a weights file, a run folder or {_shipped()}")
+        raise UserError(f"no model '{model}': expected a weights file, a run folder or {_shipped()}")
     return (*load_weights(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 

@@ -22,7 +22,7 @@ import tyro
 from .config import Interrupted, RunError, TrainConfig, UserError
 from .recipes import DEFAULT_RECIPE, Recipe, find_recipe
 from .verbs import VERBS
-from .verbs.options import Flat, fail
+from .verbs.options import Flat, fail, say
 from .version import __version__
 
 
@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code. After --help, tyro raises SystemExit(0) itself."""
     if argv is None and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
         signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every terminal's encoding has every letter of a name
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
         print(f"thimble {__version__}")
@@ -147,7 +150,7 @@ def _train_verb(arguments: list[str]) -> Callable[..., int]:
         if report:
             from .reporting import write_report
 
-            print(f"report: {write_report(result.run, data_dir=config.data_dir)}")
+            say(f"report: {write_report(result.run, data_dir=config.data_dir)}")
         return 0
 
     return train

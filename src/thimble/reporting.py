@@ -19,6 +19,7 @@ from .run_folder import read_metrics
 from .sections import Section, Subject, png, sections_of
 from .summary import summarize
 from .system.files import write_atomically
+from .system.names import shown
 
 
 def write_report(
@@ -67,7 +68,7 @@ def _study(model: str | Path, data: str | None, data_dir: Path | None) -> Subjec
     check_fit(str(model), classifier, test)
     logits = infer(classifier, test.images, mean=classifier.mean, std=classifier.std)
     return Subject(
-        name=run.resolve().name if run else Path(model).stem,
+        name=shown(run.resolve().name if run else Path(model).stem),
         model=classifier,
         metadata=metadata,
         checksum=checksum,
@@ -84,7 +85,7 @@ def _study(model: str | Path, data: str | None, data_dir: Path | None) -> Subjec
 def _environment(run: Path) -> dict[str, Any]:
     path = run / "environment.json"
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}; expected the JSON that the run wrote") from error
     return found if isinstance(found, dict) else {}
@@ -97,11 +98,11 @@ def render(subject: Subject, sections: list[Section]) -> str:
     evaluation, summary = subject.evaluation, subject.summary
     low, high = evaluation.accuracy_interval
     template = jinja2.Environment(autoescape=True, trim_blocks=False, undefined=jinja2.StrictUndefined).from_string(
-        (resources.files("thimble") / "templates" / "report.html.j2").read_text()
+        (resources.files("thimble") / "templates" / "report.html.j2").read_text(encoding="utf-8")
     )
     return template.render(
         title=subject.name,
-        subtitle=f"the network {subject.model.name} on {subject.test.name}",
+        subtitle=shown(f"the network {subject.model.name} on {subject.test.name}"),
         headline=[
             (
                 "test accuracy",

@@ -128,7 +128,9 @@ def _render(tables: Tables, metadata: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    template = environment.from_string((resources.files("thimble") / "templates" / "network.c.j2").read_text())
+    template = environment.from_string(
+        (resources.files("thimble") / "templates" / "network.c.j2").read_text(encoding="utf-8")
+    )
     graph = tables.graph
     prefix = _identifier(str(metadata.get("model", "network")))
     num_classes = len(graph.layers[-1].weights if graph.layers[-1].weights is not None else ())
@@ -168,7 +170,11 @@ def _identifier(name: str) -> str:
 def c_string(text: str) -> str:
     """A string literal of UTF-8, in ASCII and without trigraphs."""
     plain = set(range(32, 127)) - set(b'"\\?')
-    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
+    return (
+        '"'
+        + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode("utf-8", "backslashreplace"))
+        + '"'
+    )
 
 
 def _plain(text: str) -> str:

@@ -22,6 +22,12 @@ def shown(value: str | Path) -> str:
     return "".join(_escaped(character) for character in str(value))
 
 
+def shortened(value: str | Path, length: int) -> str:
+    """``shown``, but without its middle if it is longer than that many characters, as names differ at their ends."""
+    name, half = shown(value), (length - 1) // 2
+    return name if len(name) <= length else f"{name[: length - 1 - half]}…{name[len(name) - half :]}"
+
+
 def _escaped(character: str) -> str:
     if unicodedata.category(character) not in _HIDDEN or character in _JOINERS:
         return character
