@@ -15,12 +15,13 @@ import yaml
 from weights_files import rewrite
 
 import thimble.card
-from thimble.card import markdown, model_card, write_card
+from thimble.card import model_card, write_card
 from thimble.checkpoint import list_pretrained, save_weights
 from thimble.config import UserError
 from thimble.data import ImageDataset, shapes10
 from thimble.evaluation import evaluate
 from thimble.models import Classifier, build_model
+from thimble.system.names import markdown
 
 RECIPE = {
     "model": "reference",

@@ -19,11 +19,28 @@ from typing import Annotated, Any
 
 import tyro
 
+from .arguments import expanded
 from .config import Interrupted, RunError, TrainConfig, UserError
 from .recipes import DEFAULT_RECIPE, Recipe, find_recipe
 from .verbs import VERBS
 from .verbs.options import Flat, fail, say
 from .version import __version__
+
+_REGISTRY = tyro.constructors.ConstructorRegistry()
+
+
+@_REGISTRY.primitive_rule
+def _path(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Path] | None:
+    """Every path is ``expanded``: where an option stands before it, as in ``--runs=~/x``, no shell does it."""
+    if info.type is not Path:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: expanded(words[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,6 +89,7 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
                 " weights file or a run folder.",
                 args=arguments,
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                registry=_REGISTRY,
             )
     except SystemExit as stop:
         if stop.code != 2:
@@ -123,7 +141,7 @@ def _train_verb(arguments: list[str]) -> Callable[..., int]:
         from .run_folder import read_config
 
         # Two flags that are asked for each time: a run that began with them does not go on with them.
-        defaults = dataclasses.replace(read_config(Path(resumed)), fallback=False, overwrite=False)
+        defaults = dataclasses.replace(read_config(expanded(resumed)), fallback=False, overwrite=False)
 
     def train(
         config: Annotated[TrainConfig, Flat] = defaults,

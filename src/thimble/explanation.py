@@ -16,7 +16,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor, nn
 
-from .checkpoint import load_model
+from .arguments import take
+from .checkpoint import Model, load_model
 from .config import UserError
 from .data import normalize, to_input
 from .evaluation import evaluating, infer, named_images
@@ -60,7 +61,7 @@ class Explanation:
 
 def explain(
     images: str | Path | Image.Image | Tensor | Sequence[str | Path | Image.Image],
-    model: Classifier | str | Path = "reference",
+    model: Model = "reference",
     *,
     class_name: str | None = None,
 ) -> list[Explanation]:
@@ -79,7 +80,8 @@ def explain(
         UserError: there is no such model or class, something is not an image, or the model pools nowhere.
         RunError: the model gives nan or infinite logits.
     """
-    classifier = model if isinstance(model, Classifier) else load_model(model)
+    class_name = take("class_name", class_name, str | None, "the name of a class")
+    classifier = load_model(model)
     chosen = None if class_name is None else find_class(classifier, class_name)
     return [_explain(name, image, classifier, chosen) for name, image in named_images(images)]
 

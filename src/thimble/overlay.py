@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import expanded
 from .config import UserError
 from .progress import Row
 from .system.files import write_atomically
@@ -120,6 +121,7 @@ def check_drawing(path: Path) -> None:
     Raises:
         UserError: the ending is neither .png nor .svg, it is a folder, or there is none to put it in.
     """
+    path = expanded(path)
     if path.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"cannot write the drawing {path}: expected a name that ends in .png or .svg")
     if path.is_dir():
@@ -136,6 +138,7 @@ def save_drawing(curves: Mapping[str, Sequence[Row]], path: Path) -> None:
         RunError: the file could not be written; what was there before is untouched.
         ValueError: there are no curves.
     """
+    path = expanded(path)
     check_drawing(path)
     written = io.BytesIO()
     with any_script():

@@ -251,8 +251,8 @@ def _filters(subject: Subject) -> Section:
 
 def _reproduce(subject: Subject) -> Section:
     words = subject.environment.get("command")
-    known = isinstance(words, list) and words and all(isinstance(word, str) for word in words)
-    code = [("Command", shown(shlex.join(words)))] if known else []
+    known = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    code = [("Command", shown(shlex.join(words)))] if known and words else []
     code += [
         ("Recipe", json.dumps(subject.metadata.get("recipe", {}), indent=2)),
         ("Environment", json.dumps(subject.environment, indent=2)),

@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 import textwrap
 from collections.abc import Callable
 from importlib import resources
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from thimble.config import RunError, UserError
+from thimble.system.temporary import temporary_folder
 
 from . import onnx_file
 from .c_tables import Tables, tabulate
@@ -105,21 +105,23 @@ def compiler() -> list[str]:
 def _compile(path: Path) -> ctypes.CDLL:
     """As a shared library, which stays loaded after its file is gone."""
     command = compiler()
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "network.so"
+    with temporary_folder() as folder:
+        library = folder / "network.so"
         for options in (["-march=native"], []):  # not every compiler knows the first; integers give the same with both
             arguments = ["-std=c99", "-O2", *options, "-shared", "-fPIC", "-o", str(library), "-x", "c", str(path)]
             try:
                 done = subprocess.run(
-                    [*command, *arguments], capture_output=True, text=True, errors="replace", check=False
+                    [*command, *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False
                 )
                 if done.returncode == 0:
                     return ctypes.CDLL(str(library))
             except OSError as error:
                 raise RunError(f"{path} compiled by {shlex.join(command)} does not load here: {error}") from error
-    lines = done.stderr.splitlines()
-    reason = next((line for line in lines if "error" in line), lines[0] if lines else f"exit code {done.returncode}")
-    raise RunError(f"{path} does not compile with {shlex.join(command)}: {reason.strip()}")
+        lines = done.stderr.splitlines()
+        reason = next(
+            (line for line in lines if "error" in line), lines[0] if lines else f"exit code {done.returncode}"
+        )
+        raise RunError(f"{path} does not compile with {shlex.join(command)}: {reason.strip()}")
 
 
 def _render(tables: Tables, metadata: dict[str, Any]) -> str:

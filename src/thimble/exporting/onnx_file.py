@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from thimble.system.temporary import temporary_folder
 
 from .network import Deployment
 
@@ -71,8 +72,8 @@ def build_int8(deployment: Deployment) -> bytes:
     normalisation = [
         node.name for node in proto.graph.node if node.op_type in ("Mul", "Add") and _constant(proto, node)
     ]
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        path = Path(folder) / "int8.onnx"
+    with temporary_folder() as folder, _quiet():
+        path = folder / "int8.onnx"
         quantize_static(
             proto,
             path,
