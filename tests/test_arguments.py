@@ -93,7 +93,7 @@ def test_a_model_may_come_in_its_wrappers(reference: Classifier) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PyTorch's own parts
         compiled = torch.compile(reference)
-    for model in (reference, compiled, nn.DataParallel(reference), nn.DataParallel(compiled)):  # type: ignore[arg-type]
+    for model in (reference, compiled, nn.DataParallel(reference), torch.compile(nn.DataParallel(reference))):
         assert as_classifier(model) is reference
         assert load_model(model) is reference  # type: ignore[arg-type]
         assert name_of(model) == "reference"  # type: ignore[arg-type]

@@ -41,6 +41,7 @@ class Format:
         exact: whether it is of float32; else it is of int8, and needs training images.
         bare: whether it can go without preprocessing, or with softmax.
         require: raises UserError where something is missing that it takes, before the data are read.
+        needs: what its files say of what they run with, beside what they say of the model.
     """
 
     build: Callable[[Deployment], bytes]
@@ -49,12 +50,13 @@ class Format:
     exact: bool
     bare: bool = True
     require: Callable[[], object] | None = None
+    needs: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 FormatName = Literal["onnx", "onnx-int8", "torch", "executorch", "c"]
 FORMATS: dict[str, Format] = {
-    "onnx": Format(onnx_file.build_float, onnx_file.load, ".onnx", exact=True),
-    "onnx-int8": Format(onnx_file.build_int8, onnx_file.load, "-int8.onnx", exact=False),
+    "onnx": Format(onnx_file.build_float, onnx_file.load, ".onnx", exact=True, needs=onnx_file.NEEDS),
+    "onnx-int8": Format(onnx_file.build_int8, onnx_file.load, "-int8.onnx", exact=False, needs=onnx_file.NEEDS),
     "torch": Format(torch_file.build, torch_file.load, ".pt2", exact=True),
     "executorch": Format(
         executorch_file.build, executorch_file.load, ".pte", exact=False, require=executorch_file.require
@@ -142,7 +144,7 @@ def export(
         classifier,
         preprocess=preprocess,
         softmax=softmax,
-        metadata=describe(classifier, metadata, sha256, preprocess=preprocess, softmax=softmax),
+        metadata=describe(classifier, metadata, sha256, preprocess=preprocess, softmax=softmax) | kind.needs,
         calibration=None if kind.exact else _calibration_images(classifier, folder, progress=progress),
     )
     images, is_test = _parity_images(classifier, folder)

@@ -22,9 +22,11 @@ from torch import Tensor
 from thimble.system.temporary import temporary_folder
 
 from .network import Deployment
+from .opset import IR_VERSION, LEAST_RUNTIME, OPSET, TRACED_OPSET, lower
 
-OPSET = 20
 METADATA_KEY = "thimble"
+NEEDS = {"onnx": {"opset": OPSET, "ir_version": IR_VERSION, "onnxruntime": f">={LEAST_RUNTIME}"}}
+"""What a file says of the runtime that it takes."""
 _BATCH = 100
 _QUANTIZED = ["Conv", "Gemm", "Add", "Relu", "MaxPool"]
 
@@ -41,12 +43,13 @@ def build_float(deployment: Deployment) -> bytes:
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             input_names=["images"],
             output_names=["probabilities" if deployment.softmax else "logits"],
-            opset_version=OPSET,
+            opset_version=TRACED_OPSET,
             verbose=False,
         )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
     proto = program.model_proto
+    lower(proto)
     _strip_traces(proto)
     _describe(proto, deployment.metadata)
     onnx.checker.check_model(proto, full_check=True)
@@ -87,6 +90,7 @@ def build_int8(deployment: Deployment) -> bytes:
             extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},  # logits in steps would be ties
         )
         proto = onnx.load(path)
+    proto.ir_version = IR_VERSION
     _strip_traces(proto)
     _describe(proto, deployment.metadata)
     onnx.checker.check_model(proto, full_check=True)
