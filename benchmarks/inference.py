@@ -234,10 +234,10 @@ def main() -> int:
         "bars": bars(times),
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     called = "python benchmarks/inference.py " + shlex.join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(page(result, called))
-    print(options.output.with_suffix(".md").read_text())
+    options.output.with_suffix(".md").write_text(page(result, called), encoding="utf-8")
+    print(options.output.with_suffix(".md").read_text(encoding="utf-8"))
     return 1 if options.require and not all(result["bars"].values()) else 0
 
 

@@ -31,7 +31,7 @@ def peak_bytes() -> int:
 
     ``getrusage`` would begin with what the process that started this one had.
     """
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 

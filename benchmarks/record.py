@@ -165,7 +165,10 @@ def main() -> int:
     codes = train_all(commands, logs, at_once, deadline)
     for code, log in zip(codes, logs, strict=True):
         if code not in (0, INTERRUPTED):
-            print(f"record: {log.read_text(errors='replace').strip().splitlines()[-1]}; see {log}", file=sys.stderr)
+            print(
+                f"record: {log.read_text(errors='replace', encoding='utf-8').strip().splitlines()[-1]}; see {log}",
+                file=sys.stderr,
+            )
             return code
     if INTERRUPTED in codes:
         print("record: not done; the same command goes on", file=sys.stderr)
@@ -178,9 +181,9 @@ def main() -> int:
         print(f"record: {error}", file=sys.stderr)
         return 2
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    output.with_suffix(".md").write_text(page(result, at_once, called))
-    print(output.with_suffix(".md").read_text())
+    output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    output.with_suffix(".md").write_text(page(result, at_once, called), encoding="utf-8")
+    print(output.with_suffix(".md").read_text(encoding="utf-8"))
     return 0
 
 
