@@ -110,8 +110,7 @@ def summarize(model: Model, input_size: tuple[int, int, int] | None = None, budg
         UserError: there is no such model, or it cannot take images of that size.
     """
     budget = take("budget", budget, int, "a number of parameters")
-    expected = "(channels, height, width), three whole numbers"
-    input_size = take("input_size", input_size, tuple[int, int, int] | None, expected)
+    input_size = take("input_size", input_size, tuple[int, ...] | None, "(channels, height, width), whole numbers")
     model = build_model(model) if isinstance(model, str) and model in MODELS else load_model(model)
     size = model.input_size if input_size is None else input_size
     if len(size) != 3 or size[0] != model.input_size[0] or min(size) < 1:
