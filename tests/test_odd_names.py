@@ -146,6 +146,15 @@ def test_a_terminal_without_the_letters(encoding: str, tmp_path: Path) -> None:
     assert rb"\u732b" in done.stderr
 
 
+def test_a_run_does_not_begin_where_tensorboard_cannot_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in (["--runs", f"{tmp_path}/x\udcff"], ["--runs", str(tmp_path), "--name", "x\udcff"]):
+        assert cli.main(["train", "--data", "shapes10", *options]) == 2
+        assert r"x\xff is no text in utf-8: expected" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_report_shows_names_as_text(subject: Subject) -> None:
     sections, pictures = sections_of(subject)
     page = render(subject, sections)

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,19 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"not the configuration of a Thimble run: {error}") from error
+
+
+def check_place(run: Path) -> None:
+    """Refuse a folder whose name is no text: TensorBoard, whose curves go into it, takes none of other bytes.
+
+    Raises:
+        UserError: it has bytes that are no text in this locale.
+    """
+    try:
+        str(run).encode()
+    except UnicodeEncodeError as error:
+        encoding = sys.getfilesystemencoding()
+        raise UserError(f"{run} is no text in {encoding}: expected another name, or a locale that has it") from error
 
 
 def check_new(config: TrainConfig) -> None:

@@ -92,6 +92,7 @@ def train(
     observer = observer or Observer()
     if config.model not in list_models():
         raise UserError(f"--model {config.model}: expected one of {', '.join(list_models())}")
+    run_folder.check_place(run or config.runs / (config.name or ""))
     if run is None:
         run_folder.check_new(config)
     else:
