@@ -79,10 +79,10 @@ def main() -> int:
     rows = measure(options.models, options.formats)
     result = {"processor": processor(), "torch": str(torch.__version__), "rows": rows}
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     called = "python benchmarks/exports.py " + shlex.join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(page(result, called))
-    print(options.output.with_suffix(".md").read_text())
+    options.output.with_suffix(".md").write_text(page(result, called), encoding="utf-8")
+    print(options.output.with_suffix(".md").read_text(encoding="utf-8"))
     return 0
 
 

@@ -20,10 +20,10 @@ import statistics
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 import torch
 from latency import BASE
 from programs import BATCH, FLAGS, FLOAT32, INT8, Process, build_programs, compiler, load, write_images
@@ -220,7 +220,7 @@ def main() -> int:
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "torch": str(torch.__version__),
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": version("onnxruntime"),
         "compiler": compiler(),
         "flags": FLAGS,
         "rounds": options.rounds,
@@ -234,10 +234,10 @@ def main() -> int:
         "bars": bars(times),
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     called = "python benchmarks/inference.py " + shlex.join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(page(result, called))
-    print(options.output.with_suffix(".md").read_text())
+    options.output.with_suffix(".md").write_text(page(result, called), encoding="utf-8")
+    print(options.output.with_suffix(".md").read_text(encoding="utf-8"))
     return 1 if options.require and not all(result["bars"].values()) else 0
 
 

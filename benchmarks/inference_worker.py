@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
     Run = Callable[[int], Any]
     """Classifies so many images."""
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as thimble does it, which is not imported here
+
 
 def peak_bytes() -> int:
     """The most memory that this process has had at once, from Linux's books.
 
     ``getrusage`` would begin with what the process that started this one had.
     """
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 

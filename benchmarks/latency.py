@@ -99,10 +99,10 @@ def main() -> int:
         "networks": times,
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     called = "python benchmarks/latency.py " + shlex.join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(page(result, called))
-    print(options.output.with_suffix(".md").read_text())
+    options.output.with_suffix(".md").write_text(page(result, called), encoding="utf-8")
+    print(options.output.with_suffix(".md").read_text(encoding="utf-8"))
     return 0
 
 

@@ -53,7 +53,8 @@ def versions() -> str:
     """Of compiler and emulator."""
     commands = ([COMPILER, "--version"], [EMULATOR, "--version"])
     return "; ".join(
-        subprocess.run(one, check=True, capture_output=True, text=True).stdout.splitlines()[0] for one in commands
+        subprocess.run(one, check=True, capture_output=True, text=True, encoding="utf-8").stdout.splitlines()[0]
+        for one in commands
     )
 
 
@@ -90,6 +91,7 @@ def run(source: Path, pixels: torch.Tensor, core: str, optimisation: str) -> dic
             capture_output=True,
             text=True,
             timeout=60 + 10 * len(pixels),
+            encoding="utf-8",
         )
     lines = [line.split() for line in (done.stdout + done.stderr).splitlines()]
     images = [[int(word, 16) for word in line[1:]] for line in lines if line[:1] == ["image"]]
@@ -112,13 +114,15 @@ def _compile(
     code, images, program = folder / "network.o", folder / "images", folder / "program.elf"
     subprocess.run([*command, *_STRICT, "-c", source, "-o", code], check=True)
     images.write_bytes(pixels.numpy().tobytes())
-    (logits,) = set(re.findall(r"\bvoid (\w+_logits)\(", source.read_text()))
+    (logits,) = set(re.findall(r"\bvoid (\w+_logits)\(", source.read_text(encoding="utf-8")))
     facts = {"LOGITS": logits, "CLASSES": 10, "IMAGE": pixels[0].numel(), "NUM_IMAGES": len(pixels)}
     defined = [*(f"-D{name}={value}" for name, value in facts.items()), f'-DIMAGES="\\"{images}\\""']
     linked = ["-nostartfiles", "--specs=nosys.specs", "-T", str(_HERE / "microcontroller.ld")]
     harness = str(_HERE / "microcontroller.c")
     subprocess.run([*command, *defined, *linked, harness, str(code), "-o", str(program)], check=True)
-    table = subprocess.run([SIZE, code], check=True, capture_output=True, text=True).stdout.splitlines()
+    table = subprocess.run(
+        [SIZE, code], check=True, capture_output=True, text=True, encoding="utf-8"
+    ).stdout.splitlines()
     text, data, bss = (int(number) for number in table[1].split()[:3])
     return program, {"flash_bytes": text, "ram_bytes": data + bss}
 
@@ -192,10 +196,10 @@ def main() -> int:
         return 1
     result = {"versions": versions(), "rows": rows}
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     called = "python benchmarks/microcontroller.py " + shlex.join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(page(result, called))
-    print(options.output.with_suffix(".md").read_text())
+    options.output.with_suffix(".md").write_text(page(result, called), encoding="utf-8")
+    print(options.output.with_suffix(".md").read_text(encoding="utf-8"))
     return 0 if all(row["same_logits"] == row["num_images"] for row in rows) else 1
 
 

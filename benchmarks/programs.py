@@ -61,7 +61,9 @@ def compiler() -> str | None:
     """The C compiler and its version; None where there is none."""
     if not shutil.which(COMPILER):
         return None
-    return subprocess.run([COMPILER, "--version"], check=True, capture_output=True, text=True).stdout.splitlines()[0]
+    return subprocess.run(
+        [COMPILER, "--version"], check=True, capture_output=True, text=True, encoding="utf-8"
+    ).stdout.splitlines()[0]
 
 
 def load(name: str) -> Classifier:
@@ -107,12 +109,12 @@ def build_programs(model: Classifier, folder: Path) -> list[Program]:
 
 def _compile(network: str, source: Path) -> Program:
     """The C file alone for its sections, then with a main function."""
-    [classify] = set(re.findall(r"\bint (\w+_classify)\(", source.read_text()))
+    [classify] = set(re.findall(r"\bint (\w+_classify)\(", source.read_text(encoding="utf-8")))
     code, binary = source.with_suffix(".o"), source.with_suffix(".bin")
     compile_ = (COMPILER, *FLAGS)
     subprocess.run([*compile_, "-c", source, "-o", code], check=True)
     subprocess.run([*compile_, f"-DCLASSIFY={classify}", _HERE / "inference_worker.c", code, "-o", binary], check=True)
-    table = subprocess.run(["size", code], check=True, capture_output=True, text=True).stdout
+    table = subprocess.run(["size", code], check=True, capture_output=True, text=True, encoding="utf-8").stdout
     names, values = (line.split()[:3] for line in table.splitlines())  # text, data, bss
     return Program(network, C, (str(binary),), source, dict(zip(names, map(int, values), strict=True)))
 
@@ -136,7 +138,11 @@ class Process:
         os.sched_setaffinity(0, sorted(available)[-threads:])
         try:
             self._child = subprocess.Popen(
-                [*program.command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [*program.command, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
             )
         finally:
             os.sched_setaffinity(0, available)

@@ -207,9 +207,9 @@ def main() -> int:
         print(f"record: {error}", file=sys.stderr)
         return 2
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    output.with_suffix(".md").write_text(page(result, at_once, called))
-    print(output.with_suffix(".md").read_text())
+    output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    output.with_suffix(".md").write_text(page(result, at_once, called), encoding="utf-8")
+    print(output.with_suffix(".md").read_text(encoding="utf-8"))
     return 0
 
 

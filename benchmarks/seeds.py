@@ -23,8 +23,8 @@ from thimble.config import UserError
 def read_run(run: Path) -> dict[str, Any]:
     """The figures of one finished run."""
     _, metadata = load_weights(run / WEIGHTS_FILE)
-    environment = json.loads((run / "environment.json").read_text())
-    with (run / "metrics.csv").open() as file:
+    environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    with (run / "metrics.csv").open(encoding="utf-8") as file:
         history = [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)]
     seconds = sum(row["seconds"] for row in history)
     images = sum(row["images_per_second"] * row["seconds"] for row in history)
@@ -120,10 +120,10 @@ def main() -> int:
         print(f"seeds: {error}", file=sys.stderr)
         return 2
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     command = "python benchmarks/seeds.py " + shlex.join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(markdown(result, options.note, command))
-    print(options.output.with_suffix(".md").read_text())
+    options.output.with_suffix(".md").write_text(markdown(result, options.note, command), encoding="utf-8")
+    print(options.output.with_suffix(".md").read_text(encoding="utf-8"))
     return 0
 
 

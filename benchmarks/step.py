@@ -180,8 +180,8 @@ def main() -> int:
     print(text)
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.with_suffix(".md").write_text(text)
-        options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+        options.output.with_suffix(".md").write_text(text, encoding="utf-8")
+        options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

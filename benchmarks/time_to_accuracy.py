@@ -144,10 +144,10 @@ def run_fast(seed: int, data_dir: Path | None, options: list[str]) -> dict[str, 
         if data_dir is not None:
             command += ["--data-dir", str(data_dir)]
         subprocess.run(command, check=True, stdout=sys.stderr)
-        with (Path(folder) / "run" / "metrics.csv").open() as file:
+        with (Path(folder) / "run" / "metrics.csv").open(encoding="utf-8") as file:
             rows = [{name: float(value or "nan") for name, value in row.items()} for row in csv.DictReader(file)]
         metadata = load_weights(Path(folder) / "run" / "model.safetensors")[1]
-        environment = json.loads((Path(folder) / "run" / "environment.json").read_text())
+        environment = json.loads((Path(folder) / "run" / "environment.json").read_text(encoding="utf-8"))
     return {
         "seconds": sum(row["seconds"] for row in rows),
         "epochs": len(rows),
@@ -165,7 +165,7 @@ def run_child(recipe: str, seed: int, options: argparse.Namespace, rest: list[st
     if options.data_dir:
         command += ["--data-dir", str(options.data_dir)]
     print(f"{time.strftime('%H:%M:%S')} {recipe}, seed {seed}", file=sys.stderr, flush=True)
-    output = subprocess.run([*command, *rest], check=True, stdout=subprocess.PIPE, text=True).stdout
+    output = subprocess.run([*command, *rest], check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8").stdout
     result: dict[str, Any] = {"recipe": recipe, "seed": seed, **json.loads(output.splitlines()[-1])}
     print(json.dumps(result), file=sys.stderr, flush=True)
     return result
@@ -270,9 +270,11 @@ def main() -> int:
                 text = markdown(summary, runs, options.fraction, command)
                 if options.output:
                     options.output.parent.mkdir(parents=True, exist_ok=True)
-                    options.output.with_suffix(".md").write_text(text)
+                    options.output.with_suffix(".md").write_text(text, encoding="utf-8")
                     values = {"fraction": options.fraction, "summary": summary, "runs": runs}
-                    options.output.with_suffix(".json").write_text(json.dumps(values, indent=2) + "\n")
+                    options.output.with_suffix(".json").write_text(
+                        json.dumps(values, indent=2) + "\n", encoding="utf-8"
+                    )
     print(text)
     return 0
 

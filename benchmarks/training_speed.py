@@ -71,7 +71,9 @@ def main() -> int:
     for _ in range(options.rounds):
         for name in VARIANTS:
             child = [sys.executable, __file__, "--steps", str(options.steps), "--only", name]
-            speeds[name].append(float(subprocess.run(child, check=True, capture_output=True, text=True).stdout))
+            speeds[name].append(
+                float(subprocess.run(child, check=True, capture_output=True, text=True, encoding="utf-8").stdout)
+            )
     base = statistics.median(speeds["NCHW"])
     lines = [
         "# Training steps of the reference network on the CPU",
@@ -89,8 +91,8 @@ def main() -> int:
     print(text)
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.with_suffix(".md").write_text(text)
-        options.output.with_suffix(".json").write_text(json.dumps(speeds, indent=2) + "\n")
+        options.output.with_suffix(".md").write_text(text, encoding="utf-8")
+        options.output.with_suffix(".json").write_text(json.dumps(speeds, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

@@ -61,7 +61,7 @@ def main() -> int:
         shutil.copy(options.run / log, docs / log)
     flip = evaluate(shipped, test, flip=True)
     for ending, result in (("", half), ("_flip", flip), ("_float32", full)):
-        (docs / f"evaluation{ending}.json").write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+        (docs / f"evaluation{ending}.json").write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
     print(f"{file.stat().st_size:,} bytes, SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()}")
     print(f"flip {flip.accuracy:.2%}; now write {docs / 'README.md'}")
     return 0

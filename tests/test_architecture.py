@@ -29,6 +29,8 @@ LAYERS = [
     {"data", "models"},
     {"runtime", "metrics", "recipes", "system", "view_config"},
     {"config", "version"},
+    {"arguments"},
+    {"errors"},
 ]
 LEVELS = {module: len(LAYERS) - index for index, layer in enumerate(LAYERS) for module in layer}
 PACKAGES = {"data", "exporting", "models", "system", "verbs"}
@@ -142,7 +144,11 @@ def test_only_the_command_line_prints(path: Path) -> None:
     writes = any(ast.unparse(node) in ("sys.stdout", "sys.stderr") for node in ast.walk(tree))
     uses_rich = any(name.split(".")[0] == "rich" for name in imports_of(path))
     if home(path) in ("cli", "verbs"):
-        assert prints or path.name == "__init__.py"
+        assert (
+            prints
+            or any(isinstance(node, ast.Name) and node.id == "say" for node in ast.walk(tree))
+            or path.name == "__init__.py"
+        )
     elif path.name == "console.py":
         assert uses_rich
     else:

@@ -15,12 +15,13 @@ import yaml
 from weights_files import rewrite
 
 import thimble.card
-from thimble.card import markdown, model_card, write_card
+from thimble.card import model_card, write_card
 from thimble.checkpoint import list_pretrained, save_weights
 from thimble.config import UserError
 from thimble.data import ImageDataset, shapes10
 from thimble.evaluation import evaluate
 from thimble.models import Classifier, build_model
+from thimble.system.names import markdown
 
 RECIPE = {
     "model": "reference",
@@ -191,10 +192,10 @@ def test_names_that_would_break_markdown_and_yaml(run: Path, drawn: tuple[Classi
     folder = run.rename(run.parent / "- 'odd': [name] #1\n")
     path = write_card(folder, run.parent / "card.md")
     card = path.read_text("utf-8")
-    assert r"a\|b, \*star\*, \<b\>, \`tick\`, two lines, \[link\](x), ---, \# one: {2}, ?  , a\_b\_c." in card
+    assert r"a\|b, \*star\*, \<b\>, \`tick\`, two lines, \[link\](x), \---, \# one: {2}, ?  , a\_b\_c." in card
     assert front(card)["model-index"][0]["name"] == "- 'odd': [name] #1 "
     assert front(card)["model-index"][0]["results"][0]["dataset"]["name"] == "no: [such] --- # data"
-    assert "\n# - 'odd': \\[name\\] \\#1 \n" in card
+    assert "\n# \\- 'odd': \\[name\\] \\#1 \n" in card
     assert r"| data | x\|y |" in card
     for line in card.splitlines():
         if line.startswith("| ") and "on the" not in line:
@@ -297,4 +298,5 @@ def test_it_is_written_whole_or_refused(run: Path, tmp_path: Path) -> None:
 def test_markdown_shows_text_as_it_is() -> None:
     assert markdown("plain, with-dash 1.5") == "plain, with-dash 1.5"
     assert markdown("a\tb\r\n\x1b") == "a b   "
+    assert [markdown(name) for name in ("- x", "1. x", ":ok:", "@me")] == [r"\- x", r"1\. x", r"\:ok:", r"\@me"]
     assert markdown(r"\*") == r"\\\*"

@@ -40,7 +40,7 @@ def comparison(*names: str) -> Comparison:
 
 
 def test_the_tables_fit_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("thimble.console._console", lambda: thimble.console._Console(width=80, highlight=False))
+    monkeypatch.setattr("thimble.console._console", lambda: thimble.console._Console(width=80))
     print_comparison(comparison("runs/mine", "runs/another-[bold]"))
     ordinary = capsys.readouterr().out
     for name in ("runs/mine", "runs/another-[bold]"):  # whole, and not read as markup

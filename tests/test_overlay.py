@@ -12,6 +12,7 @@ from PIL import Image
 
 from thimble.config import UserError
 from thimble.overlay import draw, save_drawing
+from thimble.system.names import shown
 
 
 def history(epochs: int, *, validation: bool = True) -> list[dict[str, Any]]:
@@ -103,7 +104,7 @@ def test_a_legend_of_long_names_stays_within_the_figure(count: int) -> None:
 @pytest.mark.parametrize("name", ["_hidden", "$x$ and $\\frac{", "円 \U0001f9f5", "two\nlines", "[bold]"])
 def test_any_name_can_be_drawn(name: str, tmp_path: Path) -> None:
     figure = draw({name: history(2)})
-    assert [text.get_text() for text in legend(figure).get_texts()] == [name.replace("\n", " ")]
+    assert [text.get_text() for text in legend(figure).get_texts()] == [shown(name)]
     save_drawing({name: history(2)}, tmp_path / "x.svg")
 
 

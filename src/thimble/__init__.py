@@ -9,7 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .config import AugmentConfig, Interrupted, RunError, TrainConfig, UserError
+from .system import telemetry
 from .version import __version__
+
+telemetry.switch_off()
 
 if TYPE_CHECKING:
     from .checkpoint import load_model, load_pretrained

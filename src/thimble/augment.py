@@ -15,6 +15,7 @@ from torch import Tensor
 from .config import AugmentConfig
 from .data import ImageDataset
 from .runtime import derive_seed
+from .system.names import shortened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -248,7 +249,7 @@ def preview(dataset: ImageDataset, config: AugmentConfig, *, seed: int = 0, colu
     draw.text((second, header / 2), "what the network sees", fill="black", font=font, anchor="lm")
     for row, class_name in enumerate(dataset.classes):
         top = header + row * cell
-        draw.text((margin - 2 * gap, top + side / 2), class_name, fill="black", font=font, anchor="rm")
+        draw.text((margin - 2 * gap, top + side / 2), shortened(class_name, 12), fill="black", font=font, anchor="rm")
         members = (dataset.labels == row).nonzero().flatten()
         if len(members) == 0:
             continue

@@ -17,13 +17,15 @@ from typing import Any
 
 import safetensors
 
-from .checkpoint import WEIGHTS_FILE, list_pretrained, load_described, run_folder_of
+from .arguments import expanded, take
+from .checkpoint import WEIGHTS_FILE, Model, as_bytes, list_pretrained, load_described, name_of, run_folder_of
 from .config import UserError
 from .data import dataset_of, load_dataset
 from .evaluation import Evaluation, evaluate
-from .models import Classifier
+from .models import Classifier, as_classifier
 from .summary import summarize
 from .system.files import write_atomically
+from .system.names import markdown, one_line
 
 LIBRARY, TASK = "thimble", "image-classification"
 TAGS = ("thimble", "pytorch", "tinyml")
@@ -38,7 +40,7 @@ _MOST_CLASSES = 50
 
 
 def model_card(
-    model: str | Path, *, repo: str | None = None, measure: bool = False, data_dir: str | Path | None = None
+    model: Model, *, repo: str | None = None, measure: bool = False, data_dir: str | Path | None = None
 ) -> str:
     """The card of a model: YAML front matter, then Markdown.
 
@@ -93,7 +95,7 @@ def model_card(
 
 
 def write_card(
-    model: str | Path,
+    model: Model,
     output: str | Path,
     *,
     repo: str | None = None,
@@ -109,21 +111,11 @@ def write_card(
         UserError: as ``model_card``; or the output is a folder.
         RunError: as ``model_card``; or the file could not be written.
     """
-    path = Path(output)
+    path = expanded(output)
     if path.is_dir():
         raise UserError(f"--output {path} is a folder: expected a file such as {path / 'README.md'}")
     write_atomically(path, model_card(model, repo=repo, measure=measure, data_dir=data_dir))
     return path
-
-
-def markdown(text: object) -> str:
-    """Any text so that Markdown shows it as it is, on one line, in a sentence or in a cell of a table."""
-    return re.sub(r"([\\`*_\[\]<>|~&$#])", r"\\\1", _line(str(text)))
-
-
-def _line(text: str) -> str:
-    """Text on one line, with a question mark for what UTF-8 cannot hold: names come from files, which hold anything."""
-    return "".join(letter if letter.isprintable() else " " for letter in text.encode(errors="replace").decode())
 
 
 def _known_as(data: str) -> str:
@@ -142,7 +134,7 @@ def _dictionary(values: Any, *keys: str) -> dict[str, Any]:
 
 
 def _measured(classifier: Classifier, data_dir: str | Path | None) -> Evaluation:
-    folder = None if data_dir is None else Path(data_dir)
+    folder = take("data_dir", data_dir, Path | None, "a path")
     return evaluate(classifier, load_dataset(dataset_of(classifier.classes), "test", folder, progress=True))
 
 
@@ -171,22 +163,24 @@ def _recorded(metadata: dict[str, Any]) -> Evaluation | None:
     return found if sound else None
 
 
-def _title(model: str | Path, classifier: Classifier, repo: str | None, shipped: bool) -> str:
+def _title(model: Model, classifier: Classifier, repo: str | None, shipped: bool) -> str:
     """What the card calls the model: the name of its repository, its shipped name, its folder's or its file's."""
     if repo or shipped:
-        return _line((repo or str(model)).rpartition("/")[2])
+        return one_line((repo or str(model)).rpartition("/")[2])
     folder = run_folder_of(model)
-    name = folder.resolve().name if folder else Path(model).stem
-    return classifier.name if name == Path(WEIGHTS_FILE).stem else _line(name)
+    name = folder.resolve().name if folder else Path(name_of(model)).stem
+    return classifier.name if name == Path(WEIGHTS_FILE).stem else one_line(name)
 
 
-def _file(model: str | Path, classifier: Classifier, shipped: bool) -> dict[str, Any]:
+def _file(model: Model, classifier: Classifier, shipped: bool) -> dict[str, Any]:
     """The size of MODEL's weights file in bytes, and whether its parameters were rounded to half precision."""
+    if as_classifier(model) is not None:
+        return {"num_bytes": len(as_bytes(classifier)), "half": False}
     if shipped:
         traversable = resources.files("thimble") / "weights" / f"{model}.safetensors"
     else:
         folder = run_folder_of(model)
-        traversable = folder / WEIGHTS_FILE if folder else Path(model)
+        traversable = folder / WEIGHTS_FILE if folder else expanded(name_of(model))
     with resources.as_file(traversable) as path, safetensors.safe_open(path, framework="pt") as file:
         types = {file.get_slice(name).get_dtype() for name, _ in classifier.named_parameters()}
         return {"num_bytes": path.stat().st_size, "half": "F16" in types}
@@ -195,7 +189,7 @@ def _file(model: str | Path, classifier: Classifier, shipped: bool) -> dict[str,
 def _licence(metadata: dict[str, Any]) -> str:
     """Under which terms the weights are; empty where nobody said."""
     found = metadata.get("licence")
-    return _line(found) if isinstance(found, str) else ""
+    return one_line(found) if isinstance(found, str) else ""
 
 
 def _front_matter(title: str, licence: str, data: dict[str, Any], test: Evaluation | None) -> str:
@@ -215,8 +209,8 @@ def _front_matter(title: str, licence: str, data: dict[str, Any], test: Evaluati
         result = {
             "task": {"type": TASK},
             "dataset": {
-                "name": _line(_KNOWN_AS.get(test.data, test.data)),
-                "type": _ON_HUB.get(test.data, _line(test.data)),
+                "name": one_line(_KNOWN_AS.get(test.data, test.data)),
+                "type": _ON_HUB.get(test.data, one_line(test.data)),
                 "split": "test",
             },
             "metrics": [{"type": kind, "value": round(value, 6), "name": name} for kind, name, value in figures],
@@ -248,10 +242,10 @@ def _data(metadata: dict[str, Any]) -> dict[str, Any]:
     counts = {part: found.get(part) for part in ("train_images", "validation_images")}
     name = found.get("name")
     known = {part: count if isinstance(count, int) and count > 0 else None for part, count in counts.items()}
-    return {"name": _line(name) if isinstance(name, str) else "", **known}
+    return {"name": one_line(name) if isinstance(name, str) else "", **known}
 
 
-def _training(model: str | Path, metadata: dict[str, Any]) -> dict[str, Any]:
+def _training(model: Model, metadata: dict[str, Any]) -> dict[str, Any]:
     """What is known of how it was trained: for readers, and as JSON; each empty where it is not known."""
     recipe = _dictionary(without_places(metadata), "recipe")
     checksum = metadata.get("teacher_sha256")
@@ -262,7 +256,7 @@ def _training(model: str | Path, metadata: dict[str, Any]) -> dict[str, Any]:
         # A list on one line.
         "settings": re.sub(r"\[[^][{}\"]+\]", _on_one_line, json.dumps(recipe, indent=2)) if recipe else "",
         "teacher": recipe.get("teacher"),
-        "teacher_checksum": checksum if isinstance(checksum, str) else "",
+        "teacher_checksum": checksum if isinstance(checksum, str) and checksum.isalnum() else "",
         "validation_accuracy": _fraction(last.get("validation_accuracy")),
         "software": ", ".join(f"{name} {versions[name]}" for name in _SOFTWARE if name in versions),
         "command": _command(model),
@@ -285,7 +279,7 @@ def _fraction(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and 0.0 <= value <= 1.0 else None
 
 
-def _command(model: str | Path) -> str:
+def _command(model: Model) -> str:
     """The command that a run's folder recorded, as one would type it; empty where none is, or no line holds it."""
     run = run_folder_of(model)
     try:

@@ -12,17 +12,21 @@ import math
 import os
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from .arguments import described, expanded
 from .config import UserError
-from .models import MODELS, Classifier, build_model
+from .models import MODELS, Classifier, as_classifier, build_model
 from .runtime import versions
 from .system.files import write_atomically
+
+Model: TypeAlias = nn.Module | str | os.PathLike[str]
+"""What MODEL may be: a shipped model's name, weights file, run folder; or a classifier, compiled or wrapped too."""
 
 WEIGHTS_FILE = "model.safetensors"
 STATE_FOLDER = "last.ckpt"
@@ -47,46 +51,73 @@ def load_pretrained(name: str = "reference") -> Classifier:
     Raises:
         UserError: no trained model of that name is shipped.
     """
-    if name not in list_pretrained():
-        raise UserError(f"no shipped model {name!r}: expected {_shipped()}")
+    if not isinstance(name, str) or name not in list_pretrained():
+        raise UserError(f"no shipped model {described(name)}: expected {_shipped()}")
     return load_described(name)[0]
 
 
-def load_model(model: str | Path) -> Classifier:
+def load_model(model: Model) -> Classifier:
     """Load MODEL, in eval mode: a shipped model's name, a weights file or a run folder.
 
-    A shipped name wins over a file of the same name; ``./reference`` names the file.
+    A shipped name wins over a file of the same name; ``./reference`` names the file. What is a classifier already, or
+    one that was compiled or wrapped for several devices, is returned as it is, without its wrapper.
 
     Raises:
         UserError: it is none of these, or its file is no complete Thimble weights file.
     """
-    return load_described(model)[0]
+    found = as_classifier(model)
+    return load_described(model)[0] if found is None else found
 
 
-def load_described(model: str | Path) -> tuple[Classifier, dict[str, Any], str]:
+def load_described(model: Model) -> tuple[Classifier, dict[str, Any], str]:
     """The same, with the metadata that it was saved with and the SHA-256 of its file, in hexadecimal digits.
 
-    The shipped models' licence is part of it; whose weights of the user's own are, the user knows.
+    The shipped models' licence is part of it; whose weights of the user's own are, the user knows. Of a classifier
+    that is no file, the SHA-256 is that of its tensors as a safetensors file without metadata.
     """
+    found = as_classifier(model)
+    if found is not None:
+        return found, dict(getattr(found, "metadata", {})), hashlib.sha256(as_bytes(found)).hexdigest()
     if isinstance(model, str) and model in list_pretrained():
         with resources.as_file(resources.files("thimble") / "weights" / f"{model}.safetensors") as path:
             classifier, metadata = load_weights(path)
             return classifier, {"licence": LICENCE, **metadata}, hashlib.sha256(path.read_bytes()).hexdigest()
-    path = Path(model)
+    path = _place(model)
     if os.path.isdir(path):  # unlike Path.is_dir, false for a name that no file can have
         path = path / WEIGHTS_FILE
         if not path.is_file():
-            resume = f"; thimble train --resume {model} finishes it" if (Path(model) / STATE_FOLDER).is_dir() else ""
+            resume = f"; thimble train --resume {model} finishes it" if (path.parent / STATE_FOLDER).is_dir() else ""
             raise UserError(f"{model} holds no {WEIGHTS_FILE}: expected the folder of a finished run{resume}")
     if not os.path.isfile(path):
-        raise UserError(f"no model {str(model)!r}: expected a weights file, a run folder or {_shipped()}")
+        raise UserError(f"no model '{model}': expected a weights file, a run folder or {_shipped()}")
     return (*load_weights(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def run_folder_of(model: str | Path) -> Path | None:
-    """The run folder that MODEL names, whole or not; None where it names a shipped model or a file."""
-    shipped = isinstance(model, str) and model in list_pretrained()
-    return None if shipped or not os.path.isdir(model) else Path(model)
+def run_folder_of(model: Model) -> Path | None:
+    """The run folder that MODEL names, whole or not; None where it is a shipped model, a file or a classifier."""
+    if as_classifier(model) is not None or (isinstance(model, str) and model in list_pretrained()):
+        return None
+    path = _place(model)
+    return path if os.path.isdir(path) else None
+
+
+def name_of(model: Model) -> str:
+    """What a person calls MODEL: the name or path that was given, or the network's name."""
+    found = as_classifier(model)
+    return str(model) if found is None else found.name
+
+
+def as_bytes(model: Classifier) -> bytes:
+    """A model's tensors as a safetensors file without metadata."""
+    return safetensors.torch.save({name: each.detach().cpu().contiguous() for name, each in model.state_dict().items()})
+
+
+def _place(model: Model) -> Path:
+    if not isinstance(model, str | os.PathLike):
+        raise UserError(
+            f"MODEL is {described(model)}: expected a weights file, a run folder, {_shipped()}, or a Classifier"
+        )
+    return expanded(model)
 
 
 def save_weights(path: Path, model: Classifier, metadata: dict[str, Any], *, half: bool = False) -> None:

@@ -20,13 +20,30 @@ from typing import Annotated, Any
 
 import tyro
 
+from .arguments import expanded
 from .config import Interrupted, RunError, TrainConfig, UserError
 from .recipes import DEFAULT_RECIPE, Recipe, find_recipe
 from .system.lock import locked
 from .system.output import enduring, failure_of
 from .verbs import VERBS
-from .verbs.options import Flat, fail
+from .verbs.options import Flat, fail, say
 from .version import __version__
+
+_REGISTRY = tyro.constructors.ConstructorRegistry()
+
+
+@_REGISTRY.primitive_rule
+def _path(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Path] | None:
+    """Every path is ``expanded``: where an option stands before it, as in ``--runs=~/x``, no shell does it."""
+    if info.type is not Path:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: expanded(words[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; by default this process's own, whose signals and streams are then set up too.
     """
     os.environ["MPLBACKEND"] = "Agg"  # draws to files only, whatever Jupyter or Colab have in the environment
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every terminal's encoding has every letter of a name
+            stream.reconfigure(errors="backslashreplace")
     if argv is not None:
         return _run(list(argv))
     _set_up_process()
@@ -82,6 +102,7 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
                 " weights file or a run folder.",
                 args=arguments,
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+                registry=_REGISTRY,
             )
     except SystemExit as stop:
         if stop.code != 2:
@@ -152,7 +173,7 @@ def _train_verb(arguments: list[str]) -> Callable[..., int]:
         from .run_folder import read_config
 
         # Two flags that are asked for each time: a run that began with them does not go on with them.
-        defaults = dataclasses.replace(read_config(Path(resumed)), fallback=False, overwrite=False)
+        defaults = dataclasses.replace(read_config(expanded(resumed)), fallback=False, overwrite=False)
 
     def train(
         config: Annotated[TrainConfig, Flat] = defaults,
@@ -190,7 +211,7 @@ def _report(run: Path, data_dir: Path | None) -> None:
 
     try:
         with locked(run):  # else a run that overwrites this one could get its report
-            print(f"report: {write_report(run, data_dir=data_dir)}")
+            say(f"report: {write_report(run, data_dir=data_dir)}")
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted: {run} is trained and saved; thimble report {run} writes its report") from None
 

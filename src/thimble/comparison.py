@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from . import metrics
-from .checkpoint import load_model, run_folder_of
+from .arguments import described, take
+from .checkpoint import Model, load_model, name_of, run_folder_of
 from .config import UserError
 from .data import ImageDataset, dataset_of, load_dataset
 from .evaluation import check_fit, infer, reduce
@@ -132,7 +133,7 @@ class Comparison:
 
 
 def compare(
-    models: Sequence[str | Path],
+    models: Sequence[Model],
     data: str | None = None,
     data_dir: str | Path | None = None,
     *,
@@ -155,31 +156,36 @@ def compare(
             different classes; no such dataset, or one that does not fit them.
         RunError: a model gives nan or infinite logits.
     """
-    if isinstance(models, str | Path) or len(models) < 2:
-        count = 1 if isinstance(models, str | Path) else len(models)
-        raise UserError(f"models to compare: found {count}, expected at least two: thimble compare MODEL MODEL...")
+    count = len(models) if isinstance(models, list | tuple) else 1
+    if count < 2:
+        found = f"{count}" if isinstance(models, list | tuple | str | Path) else described(models)
+        raise UserError(f"models to compare: found {found}, expected at least two: thimble compare MODEL MODEL...")
+    folder: Path | None = take("data_dir", data_dir, Path | None, "a path")
+    data = take("data", data, str | None, "the name of a dataset")
+    progress = take("progress", progress, bool, "true or false")
+    names = [name_of(model) for model in models]
     # All that can be wrong comes before the data, which may be a download, and before any work.
     loaded = [load_model(model) for model in models]
     histories = [_history(model) for model in models]
-    for name, other in zip(models[1:], loaded[1:], strict=True):
-        _check_same_classes(str(models[0]), loaded[0], str(name), other)
+    for name, other in zip(names[1:], loaded[1:], strict=True):
+        _check_same_classes(names[0], loaded[0], name, other)
     dataset = load_dataset(
         data or dataset_of(loaded[0].classes),
         "test",
-        None if data_dir is None else Path(data_dir),
+        folder,
         progress=progress,
     )
-    for name, classifier in zip(models, loaded, strict=True):
-        check_fit(str(name), classifier, dataset)
+    for name, classifier in zip(names, loaded, strict=True):
+        check_fit(name, classifier, dataset)
     compared, correct = [], []
-    for name, classifier, history in zip(models, loaded, histories, strict=True):
-        measured, right = _measure(str(name), classifier, dataset, history)
+    for name, classifier, history in zip(names, loaded, histories, strict=True):
+        measured, right = _measure(name, classifier, dataset, history)
         compared.append(measured)
         correct.append(right)
     return Comparison(dataset.name, len(dataset), tuple(compared), _test(correct))
 
 
-def _history(model: str | Path) -> tuple[Row, ...]:
+def _history(model: Model) -> tuple[Row, ...]:
     """The epochs of a run folder; none of anything else."""
     run = run_folder_of(model)
     return () if run is None else tuple(read_metrics(run))

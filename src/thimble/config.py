@@ -6,22 +6,18 @@ has the functions that fill them in.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
+from .arguments import adopted, conforms, described
+from .errors import Interrupted, RunError, UserError
 
-class UserError(Exception):
-    """A mistake of the user's: what was found, what was expected and what to do, in one line. Exit code 2."""
-
-
-class RunError(Exception):
-    """A run that cannot go on, through no mistake of the user's, in one line. Exit code 1."""
-
-
-class Interrupted(Exception):
-    """Ctrl-C or SIGTERM ended a run before its end; its state is saved. Exit code 130."""
+__all__ = ["AugmentConfig", "Interrupted", "RunError", "TrainConfig", "UserError"]
 
 
 @dataclass(frozen=True)
@@ -67,15 +63,15 @@ class AugmentConfig:
     device. Both draw from the same distributions."""
 
     def __post_init__(self) -> None:
-        _require_choice(self, "augmenter")
+        _adopt(self)
         for transform in ("flip", "affine", "color", "sharpen", "cutout"):
-            name = f"{transform}_probability"
-            _require(self, name, 0.0 <= getattr(self, name) <= 1.0, "a probability from 0 to 1")
+            _require(self, f"{transform}_probability", lambda value: 0.0 <= value <= 1.0, "a probability from 0 to 1")
         for name in ("shift_limit", "scale_limit", "color_limit", "sharpen_limit"):
-            _require(self, name, 0.0 <= getattr(self, name) < 1.0, "a fraction from 0 to less than 1")
-        _require(self, "rotate_limit_degrees", 0.0 <= self.rotate_limit_degrees <= 180.0, "degrees from 0 to 180")
-        smallest, largest = self.cutout_size
-        _require(self, "cutout_size", 0.0 < smallest <= largest < 1.0, "two growing fractions above 0, below 1")
+            _require(self, name, lambda value: 0.0 <= value < 1.0, "a fraction from 0 to less than 1")
+        _require(self, "rotate_limit_degrees", lambda value: 0.0 <= value <= 180.0, "degrees from 0 to 180")
+        expected = "two growing fractions above 0, below 1"
+        _require(self, "cutout_size", lambda sides: 0.0 < sides[0] <= sides[1] < 1.0, expected)
+        _require_types(self)
 
 
 @dataclass(frozen=True)
@@ -210,24 +206,14 @@ class TrainConfig:
     """Start afresh in a run folder that exists, losing what is in it."""
 
     def __post_init__(self) -> None:
-        for name in ("data_dir", "runs", "bank"):  # plain strings, as Python users give them
-            if isinstance(getattr(self, name), str):
-                object.__setattr__(self, name, Path(getattr(self, name)))
-        teacher: Any = self.teacher
-        if isinstance(teacher, Path):
-            object.__setattr__(self, "teacher", str(teacher))
-        _require(self, "teacher", isinstance(teacher, str | Path | None), "the name or the path of a model")
+        _adopt(self)
         if self.teacher is not None and self.bank is not None:
             raise UserError("use --teacher or --bank, not both: a bank holds its teacher's answers")
-        for name in ("data", "device", "precision", "optimizer"):
-            _require_choice(self, name)
         for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("seed", 0)):
-            value = getattr(self, name)
-            _require(self, name, isinstance(value, int) and value >= least, f"a whole number of at least {least}")
+            _require(self, name, functools.partial(operator.le, least), f"a whole number of at least {least}")
         for name, least in (("workers", 0), ("train_images", 1)):
-            value = getattr(self, name)
-            holds = value is None or (isinstance(value, int) and value >= least)
-            _require(self, name, holds, f"a whole number of at least {least}")
+            if getattr(self, name) is not None:
+                _require(self, name, functools.partial(operator.le, least), f"a whole number of at least {least}")
         for name in (
             "momentum",
             "muon_momentum",
@@ -237,29 +223,53 @@ class TrainConfig:
             "swa_fraction",
             "skip_easy",
         ):
-            _require(self, name, 0.0 <= getattr(self, name) < 1.0, "a number from 0 to less than 1")
+            _require(self, name, lambda value: 0.0 <= value < 1.0, "a number from 0 to less than 1")
         for name in ("warmup_fraction", "mix_probability", "teacher_weight"):
-            _require(self, name, 0.0 <= getattr(self, name) <= 1.0, "a fraction from 0 to 1")
-        start, end = self.mix_ramp
-        _require(self, "mix_ramp", 0.0 <= start <= end <= 1.0, "two growing fractions from 0 to 1")
+            _require(self, name, lambda value: 0.0 <= value <= 1.0, "a fraction from 0 to 1")
+        growing = "two growing fractions from 0 to 1"
+        _require(self, "mix_ramp", lambda ramp: 0.0 <= ramp[0] <= ramp[1] <= 1.0, growing)
         for name in ("learning_rate", "muon_learning_rate", "mix_alpha", "temperature"):
-            _require(self, name, 0.0 < getattr(self, name) < math.inf, "a number above 0")
-        sides = all(isinstance(size, int) and size >= 8 for size in self.image_sizes)
-        _require(self, "image_sizes", sides, "whole numbers of at least 8 pixels")
-        _require(self, "weight_decay", 0.0 <= self.weight_decay < math.inf, "a number of at least 0")
-        _require(self, "clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
-        plain = self.name is None or (self.name not in ("", ".", "..") and Path(self.name).name == self.name)
-        _require(self, "name", plain, "a plain folder name; --runs says where it goes")
+            _require(self, name, lambda value: 0.0 < value < math.inf, "a number above 0")
+        sides = "whole numbers of at least 8 pixels"
+        _require(self, "image_sizes", lambda sizes: all(size >= 8 for size in sizes), sides)
+        _require(self, "weight_decay", lambda value: 0.0 <= value < math.inf, "a number of at least 0")
+        _require(self, "clip_norm", lambda value: value is None or value > 0, "a number above 0")
+        _require(self, "name", _is_plain, "a plain folder name; --runs says where it goes")
+        _require(self, "teacher", lambda value: True, "the name or the path of a model")
+        _require_types(self)
         if self.batch_size == 1:
             raise UserError("--batch-size 1 cannot train BatchNorm: expected at least 2")
 
 
-def _require_choice(config: Any, name: str) -> None:
-    choices = get_args(get_type_hints(type(config))[name])
-    _require(config, name, getattr(config, name) in choices, f"one of {', '.join(choices)}")
+def _is_plain(name: str | None) -> bool:
+    return name is None or (name not in ("", ".", "..") and Path(name).name == name and "\0" not in name)
 
 
-def _require(config: Any, name: str, holds: bool, expected: str) -> None:
-    if not holds:
+@functools.cache
+def _hints(settings: Any) -> dict[str, Any]:
+    return get_type_hints(settings)
+
+
+def _adopt(config: Any) -> None:
+    """Turn what stands for a field's type, such as a number of NumPy's, into that type."""
+    for name, hint in _hints(config.__class__).items():
+        object.__setattr__(config, name, adopted(getattr(config, name), hint))
+
+
+def _require(config: Any, name: str, holds: Callable[[Any], bool], expected: str) -> None:
+    """Raise UserError unless a field is of its type, and in its range."""
+    value = getattr(config, name)
+    if not conforms(value, _hints(config.__class__)[name]) or not holds(value):
+        number = isinstance(value, int | float | tuple) and not isinstance(value, bool)
         flag = "--" + name.replace("_", "-")
-        raise UserError(f"{flag} {getattr(config, name)}: expected {expected}")
+        found = str(value) if number or isinstance(value, str) else described(value)
+        raise UserError(f"{flag} {found}: expected {expected}")
+
+
+def _require_types(config: Any) -> None:
+    """The same for what has no range."""
+    for name, hint in _hints(config.__class__).items():
+        choices = ", ".join(str(choice) for choice in get_args(hint))
+        names = {bool: "true or false", Path: "a path", Path | None: "a path", str: "the name of a model"}
+        expected = names.get(hint) or (f"one of {choices}" if choices else f"settings of type {hint.__name__}")
+        _require(config, name, lambda value: True, expected)

@@ -1,6 +1,7 @@
 """What the verbs show on the terminal: tables, and the progress bars of a training.
 
-With ``cli`` and ``verbs``, all that prints.
+With ``cli`` and ``verbs``, all that prints. Names of files and classes are shown as they are, whatever is in them: no
+text is markup, and ``shown`` escapes what a terminal would obey instead of showing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from rich import box
+from rich.cells import set_cell_size
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -24,10 +26,14 @@ from .explanation import Explanation
 from .exporting.export import Export
 from .progress import Observer
 from .summary import Summary
+from .system.names import shown
 from .training import TrainResult
 
 
 class _Console(Console):
+    def __init__(self, width: int | None = None) -> None:
+        super().__init__(width=width, markup=False, emoji=False, highlight=False)
+
     def on_broken_pipe(self) -> None:
         # rich would exit with code 1; that the reader, such as `head`, has had enough is for cli.main to handle.
         raise BrokenPipeError
@@ -35,8 +41,8 @@ class _Console(Console):
 
 def _console() -> Console:
     # Into a file or a pipe rich would wrap at 80 columns; a table is better whole there.
-    console = _Console(highlight=False)
-    return console if console.is_terminal else _Console(highlight=False, width=120)
+    console = _Console()
+    return console if console.is_terminal else _Console(width=120)
 
 
 def _table(title: str, *columns: str, left: int = 1) -> Table:
@@ -45,7 +51,10 @@ def _table(title: str, *columns: str, left: int = 1) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
     table.padding, table.pad_edge = (0, 1, 0, 0), False
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < left else "right")
+        # Text is folded, so that a long name is shown whole; of numbers, no column is so wide.
+        table.add_column(
+            column, justify="left" if index < left else "right", overflow="fold" if index < left else "ellipsis"
+        )
     return table
 
 
@@ -55,10 +64,10 @@ class TrainingConsole(Observer):
     def __init__(self) -> None:
         self.console = _console()
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[now]}"),
+            TextColumn("{task.fields[now]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=self.console,
             disable=not self.console.is_terminal,
@@ -75,12 +84,13 @@ class TrainingConsole(Observer):
         self.bars.stop()
 
     def message(self, text: str) -> None:
-        self.console.print(Text(text, style="bold yellow"))
+        self.console.print(shown(text), style="bold yellow")
 
     def start(self, run: Path, config: TrainConfig, progress: run_progress.Progress) -> None:
         self.epochs = config.epochs
         begun = f", from step {progress.step} of {progress.num_steps}" if progress.step else ""
-        self.console.print(f"{config.model} on {config.data}, epochs: {config.epochs}{begun}, in {run}", soft_wrap=True)
+        what = f"{config.model} on {config.data}, epochs: {config.epochs}{begun}, in {run}"
+        self.console.print(shown(what), soft_wrap=True)
         validated = ", and of validation by the averaged weights" if config.validation else ""
         skipped = ", later on the harder images" if config.skip_easy else ""
         self.console.print(f"loss and accuracy of training{skipped}{validated}", style="dim")
@@ -114,11 +124,11 @@ class TrainingConsole(Observer):
         """Say what came of it."""
         self.bars.stop()
         low, high = result.test.accuracy_interval
-        self.console.print(
-            f"[bold]test accuracy {result.test.accuracy:.2%}[/bold] (95% interval {low:.2%} to {high:.2%})"
-            f" of {result.test.num_images:,} {result.test.data} images"
-        )
-        self.console.print(f"{result.model.num_parameters:,} parameters; model and logs: {result.run}", soft_wrap=True)
+        images = f"{result.test.num_images:,} {shown(result.test.data)} images"
+        accuracy = (f"test accuracy {result.test.accuracy:.2%}", "bold")
+        self.console.print(Text.assemble(accuracy, f" (95% interval {low:.2%} to {high:.2%}) of {images}"))
+        place = f"{result.model.num_parameters:,} parameters; model and logs: {result.run}"
+        self.console.print(shown(place), soft_wrap=True)
 
 
 def print_evaluation(result: Evaluation) -> None:
@@ -126,7 +136,8 @@ def print_evaluation(result: Evaluation) -> None:
     console, names = _console(), list(result.per_class_accuracy)
     low, high = result.accuracy_interval
     flip = ", averaged with mirror images" if result.flip else ""
-    headline = _table(f"{result.model} on {result.num_images:,} test images of {result.data}{flip}", "measure", "value")
+    title = f"{result.model} on {result.num_images:,} test images of {result.data}{flip}"
+    headline = _table(shown(title), "measure", "value")
     headline.add_row("top-1 accuracy", f"{result.accuracy:.2%}")
     headline.add_row("its 95% interval (Wilson)", f"{low:.2%} to {high:.2%}")
     headline.add_row("negative log-likelihood, nats", f"{result.nll:.4f}")
@@ -134,13 +145,13 @@ def print_evaluation(result: Evaluation) -> None:
     console.print(headline)
     matrix = _table("Accuracy per class, and which (rows) is taken for which (columns)", "class", "accuracy")
     for name in names:
-        matrix.add_column(name[:4], justify="right")
+        matrix.add_column(set_cell_size(shown(name), 4).rstrip(), justify="right")
     for index, (name, accuracy) in enumerate(result.per_class_accuracy.items()):
         counts = [
             Text(str(count) if count else ".", style="bold green" if index == column else "")
             for column, count in enumerate(result.confusion[index])
         ]
-        matrix.add_row(name, f"{accuracy:.1%}", *counts)
+        matrix.add_row(shown(name), f"{accuracy:.1%}", *counts)
     console.print(matrix)
 
 
@@ -149,14 +160,13 @@ def print_comparison(result: Comparison) -> None:
     console = _console()
     columns = ("", "model\nnetwork", "parameters\nmultiply-adds", "accuracy\n95% interval", "NLL", "ECE")
     title = f"{len(result.models)} models on {result.num_images:,} test images of {result.data}"
-    table = _table(title, *columns, "epochs\ntraining", left=2)
-    table.columns[1].overflow = "fold"
+    table = _table(shown(title), *columns, "epochs\ntraining", left=2)
     for place, model in enumerate(result.models):
         low, high = model.accuracy_interval
         seconds = model.training_seconds
         table.add_row(
             str(place + 1),
-            Text(f"{model.name}\n{model.architecture}"),
+            f"{shown(model.name)}\n{model.architecture}",
             f"{model.num_parameters:,}\n{model.num_multiply_adds:,}",
             f"{model.accuracy:.2%}\n{100 * low:.2f}-{high:.2%}",
             f"{model.nll:.4f}",
@@ -192,7 +202,7 @@ def print_predictions(answers: Sequence[Prediction]) -> None:
     table.title = None
     for answer in answers:
         for rank, (name, probability) in enumerate(answer.top):
-            table.add_row(Text(answer.image if rank == 0 else "", overflow="fold"), name, f"{probability:.1%}")
+            table.add_row(shown(answer.image) if rank == 0 else "", shown(name), f"{probability:.1%}")
         table.add_section()
     _console().print(table)
 
@@ -201,16 +211,19 @@ def print_explanations(explanations: Sequence[Explanation]) -> None:
     """The images, each with the class that is explained and the one that it was taken for."""
     table = _table("", "image", "class", "probability", "taken for", left=2)
     table.title = None
+    table.columns[3].overflow = "fold"
     for each in explanations:
-        table.add_row(Text(each.image, overflow="fold"), each.class_name, f"{each.probability:.1%}", each.predicted)
+        names = [shown(name) for name in (each.image, each.class_name, each.predicted)]
+        table.add_row(*names[:2], f"{each.probability:.1%}", names[2])
     _console().print(table)
 
 
 def print_export(result: Export) -> None:
     """The file, and how its answers compare with PyTorch's."""
     console, parity = _console(), result.parity
-    table = _table(f"{result.output}: {result.num_bytes:,} bytes, {result.format}", "checked against PyTorch", "value")
-    table.add_row(f"{parity.num_images:,} images of", parity.images)
+    title = f"{result.output}: {result.num_bytes:,} bytes, {result.format}"
+    table = _table(shown(title), "checked against PyTorch", "value")
+    table.add_row(f"{parity.num_images:,} images of", shown(parity.images))
     table.add_row("greatest difference", f"{parity.max_difference:.2g} in {result.metadata['output']}")
     table.add_row("same label", f"{parity.agreement:.2%}")
     if parity.twin_agreement is not None:
@@ -225,15 +238,15 @@ def print_summary(result: Summary) -> None:
     """The layers, the totals, and whether the budget is met."""
     size = "x".join(str(side) for side in result.input_size)
     columns = ("layer", "type", "output", "parameters", "multiply-\nadds", "receptive\nfield", "jump")
-    table = _table(f"{result.model}, input {size}", *columns, left=3)
+    table = _table(f"{shown(result.model)}, input {size}", *columns, left=3)
     block = None
     for layer in result.layers:
         if block is not None and layer.name.partition(".")[0] != block:
             table.add_section()
         block = layer.name.partition(".")[0]
         table.add_row(
-            layer.name,
-            layer.type,
+            shown(layer.name),
+            shown(layer.type),
             "x".join(str(side) for side in layer.output_shape),
             f"{layer.num_parameters:,}" if layer.num_parameters else "",
             f"{layer.num_multiply_adds:,}" if layer.num_multiply_adds else "",
@@ -243,16 +256,16 @@ def print_summary(result: Summary) -> None:
     console.print(table)
     console.print(f"parameters     {result.num_parameters:>12,}   ({result.parameter_bytes / 1e6:.2f} MB in float32)")
     console.print(f"multiply-adds  {result.num_multiply_adds:>12,}   (forward, one image)")
-    verdict = "[green]met[/green]" if result.within_budget else "[red]exceeded[/red]"
-    console.print(f"budget         {result.budget:>12,}   parameters: {verdict}")
+    verdict, color = ("met", "green") if result.within_budget else ("exceeded", "red")
+    console.print(Text(f"budget         {result.budget:>12,}   parameters: ").append(verdict, style=color))
 
 
 def print_dataset(parts: Mapping[str, ImageDataset]) -> None:
     """How many images of each class each part has, and the constants."""
     whole = parts["train"]
-    table = _table(whole.name, "class", *parts)
+    table = _table(shown(whole.name), "class", *parts)
     for index, name in enumerate(whole.classes):
-        table.add_row(name, *(f"{int((part.labels == index).sum()):,}" for part in parts.values()))
+        table.add_row(shown(name), *(f"{int((part.labels == index).sum()):,}" for part in parts.values()))
     table.add_section()
     table.add_row("all", *(f"{len(part):,}" for part in parts.values()))
     console = _console()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,10 +16,10 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from . import metrics
-from .checkpoint import load_model
+from .arguments import described, expanded, take
+from .checkpoint import Model, load_model, name_of
 from .config import RunError, UserError
 from .data import ImageDataset, load_dataset, normalize, read_image, to_input
-from .models import Classifier
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def infer(
     return result
 
 
-def evaluate(model: Classifier | str | Path, dataset: ImageDataset | None = None, *, flip: bool = False) -> Evaluation:
+def evaluate(model: Model, dataset: ImageDataset | None = None, *, flip: bool = False) -> Evaluation:
     """Measure how well a model does on a dataset.
 
     The images are normalised as the model was trained, with its own mean and std.
@@ -147,8 +148,9 @@ def evaluate(model: Classifier | str | Path, dataset: ImageDataset | None = None
         UserError: there is no such model or dataset, or the two do not fit each other.
         RunError: the model gives nan or infinite logits.
     """
-    classifier = model if isinstance(model, Classifier) else load_model(model)
-    name = classifier.name if isinstance(model, Classifier) else str(model)
+    dataset = take("dataset", dataset, ImageDataset | None, "an ImageDataset")
+    flip = take("flip", flip, bool, "true or false")
+    classifier, name = load_model(model), name_of(model)
     if dataset is None:
         dataset = load_dataset("cifar10", "test")
     check_fit(name, classifier, dataset)
@@ -189,7 +191,7 @@ def reduce(logits: Tensor, model: Labeller, dataset: ImageDataset, *, name: str,
 
 def predict(
     images: str | Path | Image.Image | Tensor | Sequence[str | Path | Image.Image],
-    model: Classifier | str | Path = "reference",
+    model: Model = "reference",
     *,
     top: int = 5,
 ) -> list[Prediction]:
@@ -211,9 +213,10 @@ def predict(
         UserError: there is no such model, or something is not an image.
         RunError: the model gives nan or infinite logits.
     """
+    top = take("top", top, int, "a number of classes of at least 1")
     if top < 1:
         raise UserError(f"top {top}: expected a number of classes of at least 1")
-    classifier = model if isinstance(model, Classifier) else load_model(model)
+    classifier = load_model(model)
     named = named_images(images)
     if not named:
         return []
@@ -254,14 +257,16 @@ def named_images(
             raise UserError(f"images {images.dtype} {shape}: expected uint8 ([N,] 3, height, width)")
         arrays = images.reshape(-1, *shape[-3:]).permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return [(f"image {index}", Image.fromarray(array)) for index, array in enumerate(arrays)]
-    if isinstance(images, str | Path | Image.Image):
+    if isinstance(images, str | os.PathLike | Image.Image):
         images = [images]
+    if not isinstance(images, Iterable):
+        raise UserError(f"images are {described(images)}: expected a path, a PIL image, several of these, or a tensor")
     return [_named_image(index, image) for index, image in enumerate(images)]
 
 
 def _named_image(index: int, image: str | Path | Image.Image) -> tuple[str, Image.Image]:
-    if isinstance(image, str | Path):
-        return str(image), read_image(Path(image))
+    if isinstance(image, str | os.PathLike):
+        return str(image), read_image(expanded(image))
     if isinstance(image, Image.Image):
         # An image that PIL opened from a file knows which.
         name = str(getattr(image, "filename", "") or f"image {index}")

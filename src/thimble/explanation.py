@@ -16,11 +16,13 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor, nn
 
-from .checkpoint import load_model
+from .arguments import take
+from .checkpoint import Model, load_model
 from .config import UserError
 from .data import normalize, to_input
 from .evaluation import evaluating, infer, named_images
 from .models import Classifier
+from .system.names import shortened, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 _SIDE = 256
 _STEPS = 64
 """Of the sum that stands for the integral."""
+_NAME_LENGTH = 30
+"""The most characters of a class's name that are drawn, two of which leave room for the file's."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Explanation:
 
 def explain(
     images: str | Path | Image.Image | Tensor | Sequence[str | Path | Image.Image],
-    model: Classifier | str | Path = "reference",
+    model: Model = "reference",
     *,
     class_name: str | None = None,
 ) -> list[Explanation]:
@@ -76,7 +80,8 @@ def explain(
         UserError: there is no such model or class, something is not an image, or the model pools nowhere.
         RunError: the model gives nan or infinite logits.
     """
-    classifier = model if isinstance(model, Classifier) else load_model(model)
+    class_name = take("class_name", class_name, str | None, "the name of a class")
+    classifier = load_model(model)
     chosen = None if class_name is None else find_class(classifier, class_name)
     return [_explain(name, image, classifier, chosen) for name, image in named_images(images)]
 
@@ -209,11 +214,11 @@ def draw(explanations: Sequence[Explanation]) -> Image.Image:
         panels = (picture, heat(picture, explanation.grad_cam), _signs(picture, explanation.integrated_gradients))
         for left, panel in zip(lefts, panels, strict=True):
             page.paste(panel, (left, top))
-        text = f"{explanation.class_name}, {explanation.probability:.1%}"
+        text = f"{shortened(explanation.class_name, _NAME_LENGTH)}, {explanation.probability:.1%}"
         if explanation.predicted != explanation.class_name:
-            text += f" (taken for {explanation.predicted})"
+            text += f" (taken for {shortened(explanation.predicted, _NAME_LENGTH)})"
         room = page.width - 4 * gap - pen.textlength(text, font)
-        name = _fitting(Path(explanation.image).name, lambda part: pen.textlength(part, font), room)
+        name = _fitting(shown(Path(explanation.image).name), lambda part: pen.textlength(part, font), room)
         baseline = top + _SIDE + caption / 2
         pen.text((gap, baseline), text, fill="black", font=font, anchor="lm")
         pen.text((page.width - gap, baseline), name, fill="#555555", font=font, anchor="rm")

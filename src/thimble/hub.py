@@ -10,18 +10,19 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 
+from .arguments import expanded
 from .card import LIBRARY, model_card, without_places
-from .checkpoint import WEIGHTS_FILE, load_described, load_weights, save_weights
+from .checkpoint import WEIGHTS_FILE, Model, load_described, load_weights, save_weights
 from .config import RunError, UserError
 from .models import Classifier
 from .system.files import write_atomically
+from .system.scratch import temporary_folder
 
 try:
     from huggingface_hub import HfApi, ModelCard, ModelHubMixin, errors, hf_hub_download
@@ -64,7 +65,7 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
         self._described = _fingerprint(self)
 
     @classmethod
-    def of(cls, model: Classifier | str | Path) -> Self:
+    def of(cls, model: Model) -> Self:
         """A model ready for the Hub.
 
         Args:
@@ -75,8 +76,6 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
         """
         if isinstance(model, cls):
             return model
-        if isinstance(model, Classifier):
-            return cls(model, getattr(model, "metadata", None))
         return cls(*load_described(model)[:2])
 
     @classmethod
@@ -105,8 +104,8 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
             RunError: the Hub cannot be reached, or fails.
         """
         name = str(pretrained_model_name_or_path)
-        if os.path.exists(name):
-            return cls(*_load_local(Path(name)))
+        if os.path.exists(place := expanded(name)):
+            return cls(*_load_local(place))
         with _told(name, writing=False):
             file = hf_hub_download(
                 repo_id=name,
@@ -143,7 +142,7 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
             UserError: the folder is a run's or another program's; or pushing is refused.
             RunError: it cannot be written; or pushing fails.
         """
-        folder = Path(save_directory)
+        folder = expanded(save_directory)
         _refuse_others(folder)
         half = _is_half(self) if half is None else half
         stale = _is_unedited(folder, repo_id)
@@ -190,7 +189,7 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
         with _told(repo_id, writing=True):
             api = HfApi(token=token)
             repo = api.create_repo(repo_id=repo_id, private=private, exist_ok=True).repo_id
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             self.save_pretrained(folder, half=half, repo_id=repo)
             with _told(repo, writing=True):
                 commit = api.upload_folder(
@@ -206,7 +205,7 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
 
     def generate_model_card(self, *, repo_id: str | None = None) -> ModelCard:
         """The model card, as ``save_pretrained`` would write it."""
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             self.save_pretrained(Path(folder, self.name), repo_id=repo_id)
             return ModelCard(Path(folder, self.name, CARD_FILE).read_text("utf-8"))
 

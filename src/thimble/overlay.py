@@ -5,17 +5,20 @@ Figures are made without pyplot: no window, no global state.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import expanded
 from .config import UserError
 from .progress import Row
 from .system.files import write_atomically
+from .system.names import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +44,7 @@ def draw(curves: Mapping[str, Sequence[Row]]) -> Figure:
     from matplotlib.figure import Figure  # takes half a second
     from matplotlib.lines import Line2D
 
-    names = [_shortened(name) for name in curves]
+    names = [shortened(name, _NAME_LENGTH) for name in curves]
     columns = max(1, min(len(names), int(11.5 / (0.8 + max(map(_inches, names))))))  # that fit side by side
     figure = Figure(figsize=(12, 3.8 + 0.2 * math.ceil(len(names) / columns)), layout="constrained", facecolor="white")
     panels = add_panels(figure)
@@ -107,13 +110,6 @@ def _mark(number: int, epochs: int) -> str:
     return _SHAPES[again % len(_SHAPES)] if again or epochs < 3 else ""
 
 
-def _shortened(name: str) -> str:
-    """A long name without its middle, as names differ at their ends."""
-    half = (_NAME_LENGTH - 1) // 2
-    name = name.replace("\n", " ")
-    return name if len(name) <= _NAME_LENGTH else f"{name[:half]}…{name[-half:]}"
-
-
 def _inches(name: str) -> float:
     """About how wide a name is in the legend, rather too wide: fonts can measure only what they have glyphs for."""
     return sum(0.13 if letter in "MWmw@%" or letter > "~" else 0.09 if letter.isupper() else 0.078 for letter in name)
@@ -125,6 +121,7 @@ def check_drawing(path: Path) -> None:
     Raises:
         UserError: the ending is neither .png nor .svg, it is a folder, or there is none to put it in.
     """
+    path = expanded(path)
     if path.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"cannot write the drawing {path}: expected a name that ends in .png or .svg")
     if path.is_dir():
@@ -141,9 +138,17 @@ def save_drawing(curves: Mapping[str, Sequence[Row]], path: Path) -> None:
         RunError: the file could not be written; what was there before is untouched.
         ValueError: there are no curves.
     """
+    path = expanded(path)
     check_drawing(path)
     written = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # for a name in a script without a font
+    with any_script():
         draw(curves).savefig(written, dpi=150, format=path.suffix[1:].lower())
     write_atomically(path, written.getvalue())
+
+
+@contextlib.contextmanager
+def any_script() -> Iterator[None]:
+    """Without matplotlib's warnings of names in a script that no font here has: they are drawn as boxes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing|Matplotlib currently does not support")
+        yield

@@ -1,6 +1,7 @@
 """The plots of a report, each a matplotlib Figure: vector graphics in one ink, readable on light and on dark.
 
-Figures are made without pyplot: no window, no global state. ``to_svg`` writes them.
+Figures are made without pyplot: no window, no global state. ``to_svg`` writes them. Names of classes are drawn as they
+are: a dollar sign begins no formula.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .overlay import add_panels, draw_run
+from .overlay import add_panels, any_script, draw_run
 from .progress import Row
 from .summary import Summary
+from .system.names import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +30,9 @@ INK = "#1b1f24"
 
 # Okabe and Ito's palette (2008), told apart by the colour-blind.
 BLUE, ORANGE = "#0072b2", "#d55e00"
+
+_LABEL_LENGTH = 24
+"""The most characters of a class's name: long ones would leave no room for what they name."""
 
 _STYLE: Any = {
     "font.size": 10,
@@ -102,8 +107,9 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure
                 color = "white" if share > 35 else INK
                 panel.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=color, fontsize=9)
     places = np.arange(len(classes)) + 0.5
-    panel.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
-    panel.set_yticks(places, classes)
+    labels = [shortened(name, _LABEL_LENGTH) for name in classes]
+    panel.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    panel.set_yticks(places, labels, parse_math=False)
     panel.set_xlabel("taken for")
     panel.set_ylabel("is")
     panel.invert_yaxis()
@@ -119,7 +125,9 @@ def per_class(accuracies: dict[str, float], overall: float) -> Figure:
         ((value, name) for name, value in accuracies.items() if not math.isnan(value)), key=lambda one: one[0]
     )
     figure, panel = _figure(6, 0.8 + 0.32 * len(known))
-    panel.barh([name for _, name in known], [100 * value for value, _ in known], color=BLUE, height=0.7)
+    places = np.arange(len(known))
+    panel.barh(places, [100 * value for value, _ in known], color=BLUE, height=0.7)
+    panel.set_yticks(places, [shortened(name, _LABEL_LENGTH) for _, name in known], parse_math=False)
     for place, (value, _) in enumerate(known):
         inside = value > 0.1  # at the beginning of the bar, where neither its end nor the dashed line is
         text: dict[str, Any] = {"color": "white" if inside else INK, "va": "center", "fontsize": 9}
@@ -208,6 +216,8 @@ def receptive_field(summary: Summary) -> Figure | None:
         labelcolor=INK,
     )
     legend.get_title().set_color(INK)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure
 
 
@@ -233,7 +243,7 @@ def filters(weight: Tensor) -> Figure:
 def to_svg(figure: Figure) -> str:
     """The figure as SVG, without the date and the XML head: to stand in a page or in a file."""
     written = io.StringIO()
-    with _style():
+    with _style(), any_script():
         figure.savefig(written, format="svg", metadata={"Date": None})
     text = written.getvalue()
     return text[text.index("<svg") :]

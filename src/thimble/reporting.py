@@ -11,7 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import load_described, run_folder_of
+from .arguments import take
+from .checkpoint import Model, load_described, name_of, run_folder_of
 from .config import UserError
 from .data import dataset_of, load_dataset
 from .evaluation import check_fit, infer, reduce
@@ -19,10 +20,11 @@ from .run_folder import read_metrics
 from .sections import Section, Subject, png, sections_of
 from .summary import summarize
 from .system.files import write_atomically
+from .system.names import shown
 
 
 def write_report(
-    model: str | Path, output: str | Path | None = None, *, data: str | None = None, data_dir: Path | None = None
+    model: Model, output: str | Path | None = None, *, data: str | None = None, data_dir: Path | None = None
 ) -> Path:
     """Measure a model on its test images and write a report of it.
 
@@ -40,8 +42,9 @@ def write_report(
         UserError: there is no such model or data, the two do not fit, or the run's own files are damaged.
         RunError: the model gives nan or infinite logits, or the report cannot be written.
     """
-    subject = _study(model, data, data_dir)
-    path = Path(output) if output is not None else (run_folder_of(model) or Path()) / "report.html"
+    path = take("output", output, Path | None, "a path")
+    subject = _study(model, data, take("data_dir", data_dir, Path | None, "a path"))
+    path = path or (run_folder_of(model) or Path()) / "report.html"
     if path.is_dir():
         raise UserError(f"--output {path} is a folder: expected a file such as {path / 'report.html'}")
     folder = path.with_suffix("")
@@ -57,17 +60,17 @@ def write_report(
     return path
 
 
-def _study(model: str | Path, data: str | None, data_dir: Path | None) -> Subject:
+def _study(model: Model, data: str | None, data_dir: Path | None) -> Subject:
     """Read the model and everything of its run, and ask it about the test images, once."""
     classifier, metadata, checksum = load_described(model)
     run = run_folder_of(model)
     history = read_metrics(run) if run else []
     name = data or dataset_of(classifier.classes)
     train, test = (load_dataset(name, part, data_dir, progress=True) for part in ("train", "test"))
-    check_fit(str(model), classifier, test)
+    check_fit(name_of(model), classifier, test)
     logits = infer(classifier, test.images, mean=classifier.mean, std=classifier.std)
     return Subject(
-        name=run.resolve().name if run else Path(model).stem,
+        name=shown(run.resolve().name if run else Path(name_of(model)).stem),
         model=classifier,
         metadata=metadata,
         checksum=checksum,
@@ -77,14 +80,14 @@ def _study(model: str | Path, data: str | None, data_dir: Path | None) -> Subjec
         train=train,
         test=test,
         logits=logits,
-        evaluation=reduce(logits, classifier, test, name=str(model), flip=False),
+        evaluation=reduce(logits, classifier, test, name=name_of(model), flip=False),
     )
 
 
 def _environment(run: Path) -> dict[str, Any]:
     path = run / "environment.json"
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}; expected the JSON that the run wrote") from error
     return found if isinstance(found, dict) else {}
@@ -97,11 +100,11 @@ def render(subject: Subject, sections: list[Section]) -> str:
     evaluation, summary = subject.evaluation, subject.summary
     low, high = evaluation.accuracy_interval
     template = jinja2.Environment(autoescape=True, trim_blocks=False, undefined=jinja2.StrictUndefined).from_string(
-        (resources.files("thimble") / "templates" / "report.html.j2").read_text()
+        (resources.files("thimble") / "templates" / "report.html.j2").read_text(encoding="utf-8")
     )
     return template.render(
         title=subject.name,
-        subtitle=f"the network {subject.model.name} on {subject.test.name}",
+        subtitle=shown(f"the network {subject.model.name} on {subject.test.name}"),
         headline=[
             (
                 "test accuracy",

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from .checkpoint import STATE_FILE, STATE_FOLDER, WEIGHTS_FILE
 from .config import AugmentConfig, RunError, TrainConfig, UserError
 from .progress import Row
 from .system.files import write_atomically
+from .system.names import shown
 
 COLUMNS = {
     "epoch": "{:d}",
@@ -97,6 +99,19 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
         raise UserError(f"not the configuration of a Thimble run: {error}") from error
 
 
+def check_place(run: Path) -> None:
+    """Refuse a folder whose name is no text: TensorBoard, whose curves go into it, takes none of other bytes.
+
+    Raises:
+        UserError: it has bytes that are no text in this locale.
+    """
+    try:
+        str(run).encode()
+    except UnicodeEncodeError as error:
+        encoding = sys.getfilesystemencoding()
+        raise UserError(f"{run} is no text in {encoding}: expected another name, or a locale that has it") from error
+
+
 def read_config(run: Path) -> TrainConfig:
     """The configuration that a run began with.
 
@@ -107,7 +122,7 @@ def read_config(run: Path) -> TrainConfig:
     if not os.path.isfile(path):
         raise UserError(f"{run} holds no config.json: expected the folder of a run, such as runs/NAME")
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}; expected the JSON that the run wrote") from error
     if not isinstance(values, dict):
@@ -123,7 +138,7 @@ def read_metrics(run: Path) -> list[Row]:
     """
     path = run / "metrics.csv"
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             if list(reader.fieldnames or []) != list(COLUMNS):
                 raise UserError(f"{path} is no table of a run's epochs: expected the columns {', '.join(COLUMNS)}")
@@ -240,7 +255,7 @@ def write_logs(run: Path, config: TrainConfig, history: list[Row], closing: str 
 
     best = max((row["validation_accuracy"] or 0.0 for row in history), default=0.0)
     lines = [
-        f"# Training log of {run.name}",
+        f"# Training log of {shown(run.name)}",
         "",
         f"{config.model} on {config.data}, {config.epochs} epochs at batch size {config.batch_size}, peak learning rate"
         f" {config.learning_rate}, seed {config.seed}, {config.precision}. Every setting: `config.json`; machine and"

@@ -265,7 +265,7 @@ def versions() -> dict[str, str]:
 def processor() -> str:
     """The processor's name where Linux tells it, else what Python knows."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

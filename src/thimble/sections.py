@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from .explanation import grad_cam, heat
 from .models import Classifier
 from .progress import Row
 from .summary import Summary
+from .system.names import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,8 +44,12 @@ class Plot:
     @property
     def inline(self) -> str:
         """The drawing for a page: in the page's ink, and with names that no other drawing in it has."""
-        prefixed = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", self.svg)
-        return prefixed.replace(plots.INK, "currentColor")
+
+        def adapted(tag: re.Match[str]) -> str:  # tags alone: what stands between them may be a class's name
+            prefixed = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", tag[0])
+            return prefixed.replace(plots.INK, "currentColor")
+
+        return re.sub(r"<[^>]*>", adapted, self.svg)
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,11 @@ class Subject:
     test: ImageDataset
     logits: Tensor
     evaluation: Evaluation
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names as a page can show them."""
+        return [shown(name) for name in self.model.classes]
 
 
 def sections_of(subject: Subject) -> tuple[list[Section], dict[str, Image.Image]]:
@@ -124,8 +135,8 @@ def _network(subject: Subject) -> Section:
 
 def _accuracy(subject: Subject) -> Section:
     evaluation = subject.evaluation
-    classes = subject.model.classes
-    known = {name: value for name, value in evaluation.per_class_accuracy.items() if value == value}
+    classes = subject.classes
+    known = {shown(name): value for name, value in evaluation.per_class_accuracy.items() if value == value}
     worst, best = min(known, key=lambda name: known[name]), max(known, key=lambda name: known[name])
     table = torch.tensor(evaluation.confusion)
     table.fill_diagonal_(0)
@@ -183,8 +194,8 @@ def _mistakes(subject: Subject) -> tuple[Section, Image.Image]:
             found.append(
                 {
                     "index": index,
-                    "label": subject.model.classes[int(subject.test.labels[index])],
-                    "taken_for": subject.model.classes[int(answers[index])],
+                    "label": subject.classes[int(subject.test.labels[index])],
+                    "taken_for": subject.classes[int(answers[index])],
                     "confidence": f"{confidence[index]:.1%}",
                     "image": _source(pixels),
                     "heat": _source(heated),
@@ -239,8 +250,9 @@ def _filters(subject: Subject) -> Section:
 
 
 def _reproduce(subject: Subject) -> Section:
-    command = subject.environment.get("command")
-    code = [("Command", " ".join(command))] if command else []
+    words = subject.environment.get("command")
+    known = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    code = [("Command", shown(shlex.join(words)))] if known and words else []
     code += [
         ("Recipe", json.dumps(subject.metadata.get("recipe", {}), indent=2)),
         ("Environment", json.dumps(subject.environment, indent=2)),

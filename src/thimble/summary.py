@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from .checkpoint import load_model
+from .arguments import take
+from .checkpoint import Model, load_model
 from .config import UserError
 from .models import MODELS, Classifier, build_model
 from .receptive_field import ReceptiveField, receptive_fields
@@ -98,9 +98,7 @@ class Summary:
         }
 
 
-def summarize(
-    model: Classifier | str | Path, input_size: tuple[int, int, int] | None = None, budget: int = BUDGET
-) -> Summary:
+def summarize(model: Model, input_size: tuple[int, int, int] | None = None, budget: int = BUDGET) -> Summary:
     """Summarize a model, which stays as it is.
 
     Args:
@@ -111,10 +109,9 @@ def summarize(
     Raises:
         UserError: there is no such model, or it cannot take images of that size.
     """
-    if isinstance(model, str) and model in MODELS:
-        model = build_model(model)
-    elif not isinstance(model, Classifier):
-        model = load_model(model)
+    budget = take("budget", budget, int, "a number of parameters")
+    input_size = take("input_size", input_size, tuple[int, ...] | None, "(channels, height, width), whole numbers")
+    model = build_model(model) if isinstance(model, str) and model in MODELS else load_model(model)
     size = model.input_size if input_size is None else input_size
     if len(size) != 3 or size[0] != model.input_size[0] or min(size) < 1:
         expected = f"({model.input_size[0]}, height, width), height and width at least 1"

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import run_folder
+from .arguments import take
 from .augment import build_augmenter
 from .bank import Bank, load_bank
 from .batches import EpochBatches, image_size, num_kept, resize
@@ -76,20 +77,28 @@ def train(
         RunError: the loss is not finite any more, the disk is full, or the folder was moved or deleted.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP; ``resume`` goes on from there.
     """
+    config = take("config", config, TrainConfig | None, "a TrainConfig")
+    recipe = take("recipe", recipe, str | None, "the name of a recipe")
+    run: Path | None = take("resume", resume, Path | None, "the folder of a run")
+    observer = take("observer", observer, Observer | None, "an Observer")
+    unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(TrainConfig)})
+    if unknown:
+        raise UserError(f"unknown setting {unknown[0]}: expected fields of TrainConfig, such as epochs")
     if recipe is not None and (config is not None or resume is not None):
         raise UserError(f"recipe {recipe!r} beside a configuration or a run to resume: expected one of them")
     if config is None:
-        config = find_recipe(recipe or DEFAULT_RECIPE) if resume is None else run_folder.read_config(Path(resume))
+        config = find_recipe(recipe or DEFAULT_RECIPE) if run is None else run_folder.read_config(run)
     config = dataclasses.replace(config, **changes)
     if config.precision == "auto":  # the run keeps what it began with, wherever it is resumed
         config = dataclasses.replace(config, precision="bf16" if has_bfloat16(config.device) else "float32")
     observer = observer or Observer()
     if config.model not in list_models():
         raise UserError(f"--model {config.model}: expected one of {', '.join(list_models())}")
-    if resume is not None:
+    run_folder.check_place(run or config.runs / (config.name or ""))
+    if run is not None:
         config = dataclasses.replace(config, fallback=False)  # a run does not change its data on the way
     launch = launched()
-    with Claim(config, None if resume is None else Path(resume), first=launch.rank == 0) as claim:
+    with Claim(config, run, first=launch.rank == 0) as claim:
         teacher = None if config.teacher is None else Teacher(config.teacher)  # a wrong name waits for no download
         bank = None if config.bank is None else load_bank(config.bank)
         if bank is not None:  # whatever the run says of its augmentation is true

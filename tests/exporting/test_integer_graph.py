@@ -112,8 +112,7 @@ def _shift_the_weights(graph: Any) -> None:
 
 def _mean_over_channels(graph: Any) -> None:
     node = _node(graph, "ReduceMean")
-    graph.initializer.append(onnx.numpy_helper.from_array(np.array([1], dtype=np.int64), "over"))
-    node.input[1] = "over"
+    next(item for item in node.attribute if item.name == "axes").ints[:] = [1]
 
 
 def _weights_from_elsewhere(graph: Any) -> None:

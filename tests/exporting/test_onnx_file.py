@@ -43,7 +43,9 @@ def run(content: bytes, deployment: Deployment, folder: Path) -> torch.Tensor:
 def test_every_model_gives_what_it_gives_in_pytorch(name: str, tmp_path: Path) -> None:
     deployment = deploy(seasoned(name))
     expected = deployment.network(deployment.inputs(IMAGES))
-    found = run(onnx_file.build_float(deployment), deployment, tmp_path)
+    content = onnx_file.build_float(deployment)
+    assert onnx.load_from_string(content).opset_import[0].version == 13
+    found = run(content, deployment, tmp_path)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
@@ -68,6 +70,7 @@ def test_the_files_are_whole_and_say_what_they_are(shipped: Deployment, int8: by
         onnx.checker.check_model(proto, full_check=True)
         assert {entry.key: json.loads(entry.value) for entry in proto.metadata_props} == {"thimble": shipped.metadata}
         assert proto.producer_name == "thimble"
+        assert (proto.ir_version, [(each.domain, each.version) for each in proto.opset_import]) == (7, [("", 13)])
         assert not any(node.doc_string or node.metadata_props for node in proto.graph.node)
         assert b"/src/thimble" not in content
         assert "BatchNormalization" not in {node.op_type for node in proto.graph.node}

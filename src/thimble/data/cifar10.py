@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from thimble.arguments import expanded
 from thimble.config import RunError, UserError
 
 from .dataset import ImageDataset
@@ -100,7 +101,7 @@ def data_folder(data_dir: Path | None = None) -> Path:
         import pooch
 
         chosen = str(pooch.os_cache("thimble"))
-    return Path(chosen).expanduser()
+    return expanded(chosen)
 
 
 def has_cifar10(data_dir: Path | None = None) -> bool:

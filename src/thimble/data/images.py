@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from thimble.arguments import expanded
 from thimble.config import UserError
 from thimble.system.files import write_atomically
 
@@ -93,6 +94,7 @@ def save_image(image: Image, path: Path) -> None:
     """
     from PIL import Image
 
+    path = expanded(path)
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE or path.is_dir():
         raise UserError(f"cannot write the image {path}: expected the name of a file, such as picture.png")

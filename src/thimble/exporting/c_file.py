@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 import textwrap
 from collections.abc import Callable
 from importlib import resources
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from thimble.config import RunError, UserError
+from thimble.system.scratch import temporary_folder
 
 from . import onnx_file
 from .c_tables import Tables, tabulate
@@ -105,21 +105,23 @@ def compiler() -> list[str]:
 def _compile(path: Path) -> ctypes.CDLL:
     """As a shared library, which stays loaded after its file is gone."""
     command = compiler()
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "network.so"
+    with temporary_folder() as folder:
+        library = folder / "network.so"
         for options in (["-march=native"], []):  # not every compiler knows the first; integers give the same with both
             arguments = ["-std=c99", "-O2", *options, "-shared", "-fPIC", "-o", str(library), "-x", "c", str(path)]
             try:
                 done = subprocess.run(
-                    [*command, *arguments], capture_output=True, text=True, errors="replace", check=False
+                    [*command, *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False
                 )
                 if done.returncode == 0:
                     return ctypes.CDLL(str(library))
             except OSError as error:
                 raise RunError(f"{path} compiled by {shlex.join(command)} does not load here: {error}") from error
-    lines = done.stderr.splitlines()
-    reason = next((line for line in lines if "error" in line), lines[0] if lines else f"exit code {done.returncode}")
-    raise RunError(f"{path} does not compile with {shlex.join(command)}: {reason.strip()}")
+        lines = done.stderr.splitlines()
+        reason = next(
+            (line for line in lines if "error" in line), lines[0] if lines else f"exit code {done.returncode}"
+        )
+        raise RunError(f"{path} does not compile with {shlex.join(command)}: {reason.strip()}")
 
 
 def _render(tables: Tables, metadata: dict[str, Any]) -> str:
@@ -128,7 +130,9 @@ def _render(tables: Tables, metadata: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    template = environment.from_string((resources.files("thimble") / "templates" / "network.c.j2").read_text())
+    template = environment.from_string(
+        (resources.files("thimble") / "templates" / "network.c.j2").read_text(encoding="utf-8")
+    )
     graph = tables.graph
     prefix = _identifier(str(metadata.get("model", "network")))
     num_classes = len(graph.layers[-1].weights if graph.layers[-1].weights is not None else ())
@@ -168,7 +172,11 @@ def _identifier(name: str) -> str:
 def c_string(text: str) -> str:
     """A string literal of UTF-8, in ASCII and without trigraphs."""
     plain = set(range(32, 127)) - set(b'"\\?')
-    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
+    return (
+        '"'
+        + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode("utf-8", "backslashreplace"))
+        + '"'
+    )
 
 
 def _plain(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thimble.checkpoint import load_described
+from thimble.arguments import described, take
+from thimble.checkpoint import Model, load_described
 from thimble.config import UserError
 from thimble.data import ImageDataset, dataset_of, has_cifar10, load_dataset, shapes10
 from thimble.models import Classifier
 from thimble.system.files import write_atomically
+from thimble.system.scratch import temporary_folder
 from thimble.version import __version__
 
 from . import c_file, executorch_file, onnx_file, torch_file
@@ -40,6 +41,7 @@ class Format:
         exact: whether it is of float32; else it is of int8, and needs training images.
         bare: whether it can go without preprocessing, or with softmax.
         require: raises UserError where something is missing that it takes, before the data are read.
+        needs: what its files say of what they run with, beside what they say of the model.
     """
 
     build: Callable[[Deployment], bytes]
@@ -48,12 +50,13 @@ class Format:
     exact: bool
     bare: bool = True
     require: Callable[[], object] | None = None
+    needs: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 FormatName = Literal["onnx", "onnx-int8", "torch", "executorch", "c"]
 FORMATS: dict[str, Format] = {
-    "onnx": Format(onnx_file.build_float, onnx_file.load, ".onnx", exact=True),
-    "onnx-int8": Format(onnx_file.build_int8, onnx_file.load, "-int8.onnx", exact=False),
+    "onnx": Format(onnx_file.build_float, onnx_file.load, ".onnx", exact=True, needs=onnx_file.NEEDS),
+    "onnx-int8": Format(onnx_file.build_int8, onnx_file.load, "-int8.onnx", exact=False, needs=onnx_file.NEEDS),
     "torch": Format(torch_file.build, torch_file.load, ".pt2", exact=True),
     "executorch": Format(
         executorch_file.build, executorch_file.load, ".pte", exact=False, require=executorch_file.require
@@ -92,13 +95,13 @@ class Export:
 
 
 def export(
-    model: str | Path,
+    model: Model,
     format: FormatName = "onnx",
-    output: Path | None = None,
+    output: str | Path | None = None,
     *,
     preprocess: bool = True,
     softmax: bool = False,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     progress: bool = False,
 ) -> Export:
     """Turn a model into a file that runs without Thimble, and prove that it is the same network.
@@ -107,7 +110,7 @@ def export(
     folder, compared with PyTorch there, and put in its place only if it passes.
 
     Args:
-        model: a shipped model's name, a weights file or a run folder.
+        model: a shipped model's name, a weights file, a run folder or a classifier, which stays as it is.
         format: one of ``FORMATS``.
         output: the file, replaced if it exists. Default: named after the model, in the current folder.
         preprocess: take uint8 (N, height, width, 3), 0..255, red first, and normalise inside; else normalised float32
@@ -120,36 +123,40 @@ def export(
         UserError: there is no such model, format or data, or the format cannot do what is asked for.
         RunError: the file is not the same network, or could not be written. What was there before is untouched.
     """
-    if format not in FORMATS:
-        raise UserError(f"unknown format {format!r}: expected one of {', '.join(FORMATS)}")
+    if not isinstance(format, str) or format not in FORMATS:
+        raise UserError(f"unknown format {described(format)}: expected one of {', '.join(FORMATS)}")
+    path: Path | None = take("output", output, Path | None, "a path")
+    folder: Path | None = take("data_dir", data_dir, Path | None, "a path")
+    preprocess = take("preprocess", preprocess, bool, "true or false")
+    softmax = take("softmax", softmax, bool, "true or false")
     kind = FORMATS[format]
     if not kind.bare and (softmax or not preprocess):
         asked = "--softmax" if softmax else "--no-preprocess"
         raise UserError(f"{asked} beside --format {format}, which takes pixels and gives logits: expected neither")
     classifier, metadata, sha256 = load_described(model)
-    output = Path(f"{classifier.name}{kind.ending}") if output is None else Path(output)
-    if output.is_dir():
-        example = output / f"{classifier.name}{kind.ending}"
-        raise UserError(f"--output {output} is a folder: expected the name of a file, such as {example}")
+    path = path or Path(f"{classifier.name}{kind.ending}")
+    if path.is_dir():
+        example = path / f"{classifier.name}{kind.ending}"
+        raise UserError(f"--output {path} is a folder: expected the name of a file, such as {example}")
     if kind.require is not None:
         kind.require()
     deployment = deploy(
         classifier,
         preprocess=preprocess,
         softmax=softmax,
-        metadata=describe(classifier, metadata, sha256, preprocess=preprocess, softmax=softmax),
-        calibration=None if kind.exact else _calibration_images(classifier, data_dir, progress=progress),
+        metadata=describe(classifier, metadata, sha256, preprocess=preprocess, softmax=softmax) | kind.needs,
+        calibration=None if kind.exact else _calibration_images(classifier, folder, progress=progress),
     )
-    images, is_test = _parity_images(classifier, data_dir)
+    images, is_test = _parity_images(classifier, folder)
     content = kind.build(deployment)
-    with tempfile.TemporaryDirectory(prefix="thimble-") as folder:
-        path = Path(folder) / f"model{Path(kind.ending).suffix}"
-        path.write_bytes(content)
-        twin = _twin(deployment, Path(folder) / "twin.onnx") if format == "c" else None
-        parity = compare(kind.load(path), deployment, images, is_test=is_test, twin=twin)
+    with temporary_folder() as temporary:
+        file = temporary / f"model{Path(kind.ending).suffix}"
+        file.write_bytes(content)
+        twin = _twin(deployment, temporary / "twin.onnx") if format == "c" else None
+        parity = compare(kind.load(file), deployment, images, is_test=is_test, twin=twin)
     check(parity, exact=kind.exact)
-    write_atomically(output, content)
-    return Export(output, format, len(content), deployment.metadata, parity)
+    write_atomically(path, content)
+    return Export(path, format, len(content), deployment.metadata, parity)
 
 
 def _twin(deployment: Deployment, path: Path) -> Run:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thimble.arguments import expanded
 from thimble.config import RunError, UserError
 from thimble.data import ImageDataset
 from thimble.evaluation import Evaluation, check_fit, reduce
@@ -84,7 +85,7 @@ def open_exported(path: str | Path) -> ExportedModel:
     """
     import onnxruntime
 
-    path = Path(path)
+    path = expanded(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong with a file is said once, by us
     try:

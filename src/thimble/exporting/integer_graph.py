@@ -202,7 +202,7 @@ class _Reader:
 
     def _average(self, node: Any) -> tuple[dict[str, Any], tuple[int, int, int]]:
         feature = self._feature(node.input[0])
-        axes = self.constants.get(node.input[1]) if len(node.input) > 1 else None
+        axes = _attributes(node).get("axes")
         if axes is None or {int(axis) % 4 for axis in axes} != {2, 3}:
             raise UserError(f"{node.name} takes a mean over {axes}: expected one over height and width")
         window = Window(kernel=(feature.height, feature.width))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,10 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .network import Deployment
+from thimble.system.scratch import temporary_folder
 
-OPSET = 20
+from .network import Deployment
+from .opset import IR_VERSION, LEAST_RUNTIME, OPSET, TRACED_OPSET, lower
+
 METADATA_KEY = "thimble"
+NEEDS = {"onnx": {"opset": OPSET, "ir_version": IR_VERSION, "onnxruntime": f">={LEAST_RUNTIME}"}}
+"""What a file says of the runtime that it takes."""
 _BATCH = 100
 _QUANTIZED = ["Conv", "Gemm", "Add", "Relu", "MaxPool"]
 
@@ -40,12 +43,13 @@ def build_float(deployment: Deployment) -> bytes:
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             input_names=["images"],
             output_names=["probabilities" if deployment.softmax else "logits"],
-            opset_version=OPSET,
+            opset_version=TRACED_OPSET,
             verbose=False,
         )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
     proto = program.model_proto
+    lower(proto)
     _strip_traces(proto)
     _describe(proto, deployment.metadata)
     onnx.checker.check_model(proto, full_check=True)
@@ -71,8 +75,8 @@ def build_int8(deployment: Deployment) -> bytes:
     normalisation = [
         node.name for node in proto.graph.node if node.op_type in ("Mul", "Add") and _constant(proto, node)
     ]
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        path = Path(folder) / "int8.onnx"
+    with temporary_folder() as folder, _quiet():
+        path = folder / "int8.onnx"
         quantize_static(
             proto,
             path,
@@ -86,6 +90,7 @@ def build_int8(deployment: Deployment) -> bytes:
             extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},  # logits in steps would be ties
         )
         proto = onnx.load(path)
+    proto.ir_version = IR_VERSION
     _strip_traces(proto)
     _describe(proto, deployment.metadata)
     onnx.checker.check_model(proto, full_check=True)

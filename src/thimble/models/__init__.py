@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .classifier import Classifier
+from .classifier import Classifier, as_classifier
 from .reference import reference
 from .teacher import MODELS as TEACHERS
 from .thimble import MODELS as FAMILY
 
-__all__ = ["MODELS", "Classifier", "build_model", "list_models"]
+__all__ = ["MODELS", "Classifier", "as_classifier", "build_model", "list_models"]
 
 MODELS: dict[str, Callable[..., Classifier]] = {
     "reference": reference,
@@ -35,6 +35,6 @@ def build_model(name: str, **arguments: Any) -> Classifier:
         ValueError: there is no model of that name.
         TypeError: the architecture takes no such argument.
     """
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"unknown model {name!r}: expected one of {', '.join(list_models())}")
     return MODELS[name](**arguments)

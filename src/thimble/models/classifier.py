@@ -59,3 +59,15 @@ class Residual(nn.Sequential):
         """Map (N, channels, height, width) to the same shape."""
         branch: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
         return images + branch
+
+
+def as_classifier(model: object) -> Classifier | None:
+    """The classifier that an object is or wraps; None if it is none.
+
+    Args:
+        model: also one that ``torch.compile``, ``nn.DataParallel``, ``DistributedDataParallel`` or lightning-fabric
+            made of a classifier: what they hold is the same weights.
+    """
+    while isinstance(model, nn.Module) and not isinstance(model, Classifier):
+        model = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
+    return model if isinstance(model, Classifier) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 
@@ -20,6 +21,24 @@ def shown(value: str | Path) -> str:
     printable characters, backslashes and brackets among them, stay as they are.
     """
     return "".join(_escaped(character) for character in str(value))
+
+
+def shortened(value: str | Path, length: int) -> str:
+    """``shown``, but without its middle if it is longer than that many characters, as names differ at their ends."""
+    name, half = shown(value), (length - 1) // 2
+    return name if len(name) <= length else f"{name[: length - 1 - half]}…{name[len(name) - half :]}"
+
+
+def markdown(text: object) -> str:
+    """Any text so that Markdown shows it as it is, on one line, in a sentence or in a cell of a table."""
+    line = re.sub(r"([\\`*_\[\]<>|~&$#@])", r"\\\1", one_line(str(text)))
+    line = re.sub(r":(?=[a-z0-9_+-]+:)", r"\\:", line)  # emoji have names between colons
+    return re.sub(r"^(\d*)(?=[-+=.)])", r"\1\\", line)  # what would begin a list
+
+
+def one_line(text: str) -> str:
+    """Text on one line, with a question mark for what UTF-8 cannot hold: names come from files, which hold anything."""
+    return "".join(letter if letter.isprintable() else " " for letter in text.encode(errors="replace").decode())
 
 
 def _escaped(character: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from thimble.view_config import ViewConfig
 
-from .options import Datasets, Flat, Models
+from .options import Datasets, Flat, Models, say
 
 
 def bank(
@@ -33,7 +33,7 @@ def bank(
     from thimble.bank import make_bank
 
     made = make_bank(models, output, config, data=data, data_dir=data_dir, device=device, progress=_tell)
-    print(f"wrote {output}: {made.views.views} views of {made.data['images']:,} images, SHA-256 {made.checksum}")
+    say(f"wrote {output}: {made.views.views} views of {made.data['images']:,} images, SHA-256 {made.checksum}")
     return 0
 
 

@@ -10,7 +10,7 @@ import tyro
 
 from thimble.config import AugmentConfig, UserError
 
-from .options import Datasets, Flat, Images, fail, print_json
+from .options import Datasets, Flat, Images, fail, print_json, say
 
 
 def predict(images: Images, model: str = "reference", top: int = 5, json: bool = False) -> int:
@@ -78,7 +78,7 @@ def explain(
 
         save_image(draw(explanations), output)
         print_explanations(explanations)
-        print(f"wrote {output}")
+        say(f"wrote {output}")
     return code
 
 
@@ -108,7 +108,7 @@ def data(
         from thimble.augment import preview as drawn
 
         save_image(drawn(parts["train"], augment, seed=seed), preview)
-        print(f"wrote {preview}")
+        say(f"wrote {preview}")
     return 0
 
 
@@ -128,6 +128,6 @@ def demo(
     from thimble.demo_page import serve
 
     with serve(Models(model), host, port) as address:
-        print(f"Thimble is at {address}; Ctrl-C ends it", flush=True)
+        say(f"Thimble is at {address}; Ctrl-C ends it")
         while True:
             time.sleep(3600)

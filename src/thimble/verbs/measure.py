@@ -6,7 +6,7 @@ from pathlib import Path
 
 from thimble.config import RunError, UserError
 
-from .options import Datasets, Model, Models, fail, print_json
+from .options import Datasets, Model, Models, fail, print_json, say
 
 
 def evaluate(
@@ -84,7 +84,7 @@ def compare(
         return fail(f"--output {output}: none of the models has curves to draw; expected a run folder among them", 2)
     save_drawing(result.curves, output)
     if not json:
-        print(f"wrote {output}")
+        say(f"wrote {output}")
     return 0
 
 
@@ -105,7 +105,7 @@ def report(
     """
     from thimble.reporting import write_report
 
-    print(f"wrote {write_report(model, output, data=data, data_dir=data_dir)}")
+    say(f"wrote {write_report(model, output, data=data, data_dir=data_dir)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the verbs' options have in common: the names for their types, one line for a mistake, JSON."""
+"""What the verbs' options have in common: the names for their types, a line of text, one for a mistake, JSON."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from thimble.system.names import shown
+
 Flat = tyro.conf.arg(name="")
 Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Models = Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")]
@@ -16,9 +18,14 @@ Images = Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="IMAG
 Datasets = Literal["cifar10", "shapes10"]
 
 
+def say(text: str) -> None:
+    """Say something in one line on stdout, at once: names in it are shown as they are, what is no text escaped."""
+    print(shown(text), flush=True)
+
+
 def fail(message: str, code: int) -> int:
-    """Say in one line on stderr what is wrong; returns the exit code."""
-    print(f"thimble: {message}", file=sys.stderr)
+    """Say in one line on stderr what is wrong, names shown like ``say`` does it; returns the exit code."""
+    print(f"thimble: {shown(message)}", file=sys.stderr)
     return code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from .options import Model, print_json
+from .options import Model, print_json, say
 
 
 def export(
@@ -67,5 +67,5 @@ def card(
     if output is None:
         print(model_card(model, repo=repo, measure=measure, data_dir=data_dir), end="")
     else:
-        print(f"wrote {write_card(model, output, repo=repo, measure=measure, data_dir=data_dir)}")
+        say(f"wrote {write_card(model, output, repo=repo, measure=measure, data_dir=data_dir)}")
     return 0
