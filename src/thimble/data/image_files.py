@@ -82,7 +82,7 @@ class _TooMuchError(Exception):
     """Not one of the errors after which Pillow tries something else."""
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
+def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
     """Read an image file as a person would see it, in RGB, see ``to_rgb``; of an animation the first frame.
 
     The process stays under 1 GiB. For that, files of more than 16 megapixels are made smaller by whole numbers, as they
@@ -102,6 +102,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
     """
     from PIL import Image, UnidentifiedImageError
 
+    path = Path(path)
     try:
         with opened(path) as (image, file):
             factor = _shrinking(image, size)

@@ -174,7 +174,7 @@ def _opaque(image: Image, white: float) -> Image:
     if image.mode.startswith(("I", "F")):
         scaled = np.rint(_depths(image) * (255.0 / white))
         return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+    if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         paper = Image.new("RGBA", with_alpha.size, (255, 255, 255, 255))
         return Image.alpha_composite(paper, with_alpha).convert("RGB")
