@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,22 +141,6 @@ def test_a_refusal_is_text_not_markup() -> None:
     assert _refusal("<b>.png") == '<p class="refusal" role="alert">&lt;b&gt;.png</p>'
 
 
-def test_nothing_is_reported_to_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    analytics = pytest.importorskip("gradio.analytics")
-    from thimble.demo_page import build_page
-
-    for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
-        monkeypatch.delenv(name, raising=False)
-    asked: list[Any] = []
-    monkeypatch.setattr(analytics, "_do_analytics_request", lambda *arguments, **_: asked.append(arguments))
-    monkeypatch.setattr(analytics, "version_check", lambda: asked.append("version"))
-    page = build_page(Models([str(save_shapes(tmp_path / "shapes.safetensors"))]), tmp_path)
-    assert not page.analytics_enabled
-    assert not analytics.analytics_enabled()
-    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
-    assert asked == []
-
-
 def test_without_gradio_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,6 +223,20 @@ def test_only_its_own_page_is_answered(served: str) -> None:
     assert status(served, "/gradio_api/upload", b"", Origin=f"http://localhost:{port}") == 403
     assert status(served, "/gradio_api/queue/join", b"x" * 1_100_000, Origin=served) == 413
     assert status(served, "/gradio_api/upload", b"", Content_Length=str(200_000_000)) == 413
+
+
+def test_nothing_is_reported_to_anybody(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gradio.analytics
+
+    from thimble.demo_page import _gradio
+
+    for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
+        monkeypatch.delenv(name, raising=False)
+    _gradio()
+    assert not gradio.analytics.analytics_enabled()
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+    with urllib.request.urlopen(f"{served}/config") as answer:
+        assert json.load(answer)["analytics_enabled"] is False
 
 
 def ask(address: str, path: Path, model: str = "reference") -> list[Any]:
