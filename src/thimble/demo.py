@@ -18,7 +18,7 @@ from PIL import Image
 from .checkpoint import list_pretrained, load_model
 from .config import UserError
 from .data import DATASETS, ImageDataset, dataset_of, has_cifar10, load_dataset, read_image, shapes10, view_of
-from .data.image_files import opened
+from .data.opening import opened
 from .evaluation import predict
 from .explanation import grad_cam, heat
 from .models import Classifier, frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 import struct
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 
 from thimble.config import RunError, UserError
-from thimble.data import check_picture, image_files, read_image, save_image, to_input
+from thimble.data import check_picture, opening, read_image, save_image, to_input
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -304,9 +305,9 @@ def test_by_its_header_an_image_that_is_too_large_is_refused(
 ) -> None:
     path = saved(Image.new(mode, (100, 80)), tmp_path / "a.tiff")
     cost = 8000 * {"1": 1, "L": 1, "I;16": 2}.get(mode, 4)
-    monkeypatch.setattr(image_files, "MOST_DECODED_BYTES", cost)
+    monkeypatch.setattr(opening, "MOST_DECODED_BYTES", cost)
     assert read_image(path).size == (100, 80)
-    monkeypatch.setattr(image_files, "MOST_DECODED_BYTES", cost - 1)
+    monkeypatch.setattr(opening, "MOST_DECODED_BYTES", cost - 1)
     assert "has 0.0 megapixels, 100 x 80: expected at most" in failure(path)
 
 
@@ -323,12 +324,12 @@ def test_an_image_of_four_thousand_megapixels_is_refused(tmp_path: Path) -> None
 def test_metadata_without_end_is_refused(
     tmp_path: Path, place: str, kind: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_files, "_MOST_METADATA", 1 << 16)
+    monkeypatch.setattr(opening, "_MOST_METADATA", 1 << 16)
     chunk = kind, b"name\x00\x00" + bytes(1 << 17)
     path = tmp_path / "a.png"
     path = png(path, 8, 8, chunk) if place == "before" else png(path, 8, 8, end=chunk)
-    assert "MiB beside its pixels" in failure(path)
-    monkeypatch.setattr(image_files, "_MOST_METADATA", 1 << 20)
+    assert "too much beside its pixels" in failure(path)
+    monkeypatch.setattr(opening, "_MOST_METADATA", 1 << 20)
     assert read_image(path).size == (8, 8)
 
 
@@ -341,9 +342,9 @@ def test_progressive_jpegs_cost_their_coefficients(tmp_path: Path, monkeypatch: 
     image.save(full, progressive=True, subsampling=0)
     costs = {plain: 4, half: 4 + 2 * 1.5, full: 4 + 2 * 3}
     for path, cost in costs.items():
-        monkeypatch.setattr(image_files, "MOST_DECODED_BYTES", 160 * 160 * cost)
+        monkeypatch.setattr(opening, "MOST_DECODED_BYTES", 160 * 160 * cost)
         assert read_image(path).size == (160, 160)
-        monkeypatch.setattr(image_files, "MOST_DECODED_BYTES", 160 * 160 * cost - 1)
+        monkeypatch.setattr(opening, "MOST_DECODED_BYTES", 160 * 160 * cost - 1)
         failure(path)
 
 
@@ -351,7 +352,7 @@ def test_a_large_jpeg_is_decoded_smaller(tmp_path: Path, monkeypatch: pytest.Mon
     path = saved(noise(16).resize((1600, 800)), tmp_path / "a.jpg", quality=95)
     expected = to_input(read_image(path), (32, 32)).float()
     assert read_image(path).size == (1600, 800)
-    monkeypatch.setattr(image_files, "MOST_PIXELS", 80_000)
+    monkeypatch.setattr(opening, "MOST_PIXELS", 80_000)
     monkeypatch.setattr("thimble.data.pixels.MOST_PIXELS", 80_000)
     assert read_image(path).size == (200, 100)
     assert read_image(path, (32, 32)).size == (400, 200)  # of which the network sees the half
@@ -396,3 +397,42 @@ def test_where_no_file_can_be_written_is_told_before_the_work(tmp_path: Path) ->
             check_picture(path)
     check_picture(tmp_path / "new" / "folder" / "a.png")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.webp", "a.tiff", "a.bmp"])
+def test_nothing_of_an_image_stays_in_memory(tmp_path: Path, name: str) -> None:
+    """Also before somebody collects garbage: two large images at once would be too much."""
+    path = saved(noise(), tmp_path / name)
+    cut = tmp_path / f"cut-{name}"
+    cut.write_bytes(path.read_bytes()[:-400])
+    read_image(path)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(issubclass(type(value), Image.Image) for value in gc.get_objects())
+        read_image(path)
+        to_input(read_image(path), (8, 8))
+        with pytest.raises(UserError):
+            read_image(cut)
+        assert sum(issubclass(type(value), Image.Image) for value in gc.get_objects()) == before
+    finally:
+        gc.enable()
+
+
+def test_a_gif_of_comments_takes_no_hours(tmp_path: Path) -> None:
+    start = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6) + b"!\xfe"
+    (tmp_path / "a.gif").write_bytes(start + (b"\xff" + b"A" * 255) * 20_000 + b"\x00;")
+    assert "too much beside its pixels" in failure(tmp_path / "a.gif")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_of_a_million_tiles_is_refused_before_they_are_made(tmp_path: Path, order: str, big: bool) -> None:
+    path = tmp_path / "a.tiff"
+    entry = "HHQQ" if big else "HHII"
+    start = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}H", 43 if big else 42)
+    start += struct.pack(f"{order}HHQ", 8, 0, 16) if big else struct.pack(f"{order}I", 8)
+    path.write_bytes(
+        start + struct.pack(f"{order}{'Q' if big else 'H'}", 1) + struct.pack(order + entry, 324, 4, 10**6, 99)
+    )
+    assert "1,000,000 strips or tiles" in failure(path)
