@@ -41,7 +41,7 @@ _EXTRA_BYTES = {"WEBP": 16, "AVIF": 20, "JPEG2000": 32, "PSD": 4}
 _MOST_SLOW_PIXELS = 4_000_000
 """For decoders that are written in Python, which take some microseconds for each pixel, and much memory."""
 
-_MOST_COMMENTS = 2 * MEBIBYTE
+_MOST_COMMENTS = MEBIBYTE
 """The same for GIF, whose comments Pillow joins 255 bytes at a time."""
 
 _MOST_PARTS = 200_000

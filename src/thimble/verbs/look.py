@@ -126,7 +126,8 @@ def demo(
 
     Args:
         model: More models to choose from than the shipped ones: weights files or run folders. The first is shown first.
-        host: The address to serve at. The default is for this machine alone; 0.0.0.0 lets the whole network in.
+        host: The address to serve at, and the name that is answered beside localhost. The default is for this machine
+            alone; 0.0.0.0 lets the whole network in, by every IP address and by this machine's name.
         port: The port to serve at; 0 for any that is free.
     """
     from thimble.demo import Models
