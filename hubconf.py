@@ -6,7 +6,8 @@
 
 OWNER/REPO is this repository on GitHub; of a folder that holds a copy of it, add ``source="local"``. Images are float
 tensors (N, 3, height, width) of pixels in 0..1, normalised as ``(pixel - mean) / std`` with the model's own ``mean``
-and ``std``; ``model.classes`` names the logits, ``model.input_size`` is (channels, height, width).
+and ``std``; ``model.classes`` names the logits, ``model.input_size`` is (channels, height, width). With Pillow,
+``thimble.data.read_image`` and ``to_input`` make those pixels of an image file.
 
 Weights are safetensors files that come with the repository: nothing more is downloaded, nothing is ever unpickled.
 docs/hub.md has more.

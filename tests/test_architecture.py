@@ -17,7 +17,7 @@ LAYERS = [
     {"console"},
     {"reporting", "demo_page", "hub"},
     {"sections", "card"},
-    {"plots", "demo"},
+    {"plots", "demo", "demo_guard"},
     {"training", "comparison", "explanation", "exporting"},
     {"session"},
     {"claim"},

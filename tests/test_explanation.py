@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from torch import Tensor, nn
 
 from thimble import cli
 from thimble.config import RunError, UserError
-from thimble.explanation import Explanation, differentiable, draw, explain, find_class
+from thimble.data import to_input
+from thimble.evaluation import predict
+from thimble.explanation import Explanation, draw, explain, find_class, page_size
 from thimble.models import Classifier, build_model
 
 
@@ -99,8 +103,7 @@ def test_the_model_is_left_as_it_was(name: str, training: bool) -> None:
     kept.remove()
 
 
-def test_the_model_is_left_as_it_was_after_an_exception_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the midst of captum's work: its hooks are gone, and everything else is back."""
+def test_the_model_is_never_changed_not_even_while_captum_works(monkeypatch: pytest.MonkeyPatch) -> None:
     from captum.attr import IntegratedGradients, LayerGradCam
 
     model = build_model("reference")
@@ -111,7 +114,7 @@ def test_the_model_is_left_as_it_was_after_an_exception_too(monkeypatch: pytest.
 
             def fail(self: Any, *arguments: Any, seen: list[bool] = seen, **options: Any) -> None:
                 self.forward_func[0].register_forward_hook(lambda *_: None)  # as if it had not cleaned up
-                seen.append(state(model) != before)
+                seen.append(state(model) == before)
                 raise ZeroDivisionError
 
             patch.setattr(method, "attribute", fail)
@@ -121,15 +124,42 @@ def test_the_model_is_left_as_it_was_after_an_exception_too(monkeypatch: pytest.
         assert state(model) == before
 
 
-def test_gradients_reach_the_input_and_no_weight() -> None:
-    model = build_model("reference")
-    inputs = torch.randn(1, 3, 32, 32, requires_grad=True)
-    with torch.no_grad(), differentiable(model):
-        assert not model.training
-        model(inputs).sum().backward()
-    assert inputs.grad is not None
-    assert all(parameter.grad is None for parameter in model.parameters())
-    assert all(parameter.requires_grad for parameter in model.parameters())
+def test_threads_explain_one_model_at_once() -> None:
+    """And others ask it; it is in training mode, with a norm and a dropout that would show it, and stays in it."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5))
+    blocks = {"c": layers, "pool": nn.AdaptiveAvgPool2d(1), "out": nn.Conv2d(4, 3, 1)}
+    model = Classifier(blocks, name="tiny", arguments={"num_classes": 3}).train()
+    before, weights = state(model), {key: value.clone() for key, value in model.state_dict().items()}
+    images = [red_corner().roll(8 * number, 2) for number in range(4)] * 2
+    copy = deepcopy(model).eval()
+    expected = [(explain(image, copy)[0], predict(image, copy)[0]) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda image: (explain(image, model)[0], predict(image, model)[0]), images))
+    for (explanation, prediction), (wanted, answer) in zip(found, expected, strict=True):
+        torch.testing.assert_close(explanation.grad_cam, wanted.grad_cam)
+        torch.testing.assert_close(explanation.integrated_gradients, wanted.integrated_gradients)
+        assert prediction == answer
+    assert state(model) == before
+    assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("size", [(48, 24), (24, 48), (32, 32), (16, 64)])
+def test_the_picture_is_what_the_network_sees(size: tuple[int, int]) -> None:
+    model = Corner()
+    model.input_size = (3, *size)
+    image = Image.new("RGBA", (120, 90), (0, 0, 0, 0))  # transparent, so white, where its colour is black
+    image.paste((255, 0, 0, 255), (0, 0, 60, 45))
+    image.getexif()[0x0112] = 6
+    (explanation,) = explain(image, model)
+    assert explanation.picture.size == (256 * size[1] // max(size), 256 * size[0] // max(size))
+    assert tuple(explanation.grad_cam.shape) == size
+    shrunk = explanation.picture.resize((size[1], size[0]), Image.Resampling.BOX)
+    seen = to_input(image, size).permute(1, 2, 0).numpy().astype(float)
+    assert np.abs(np.asarray(shrunk) - seen).mean() < 6
+    page = draw([explanation, explanation])
+    assert page.size == page_size([explanation.picture.size] * 2)
+    assert page.height < 56 + 2 * (explanation.picture.height + 40)
 
 
 def test_a_class_that_is_none_is_refused() -> None:
@@ -207,3 +237,30 @@ def test_the_verb_explains_the_others_and_says_what_is_wrong(
     assert cli.main(["explain", "--output", str(output)]) == 2
     assert cli.main(["explain", str(bad), "--output", str(output)]) == 2
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("many.webp", "WEBP holds at most 16,383 pixels a side, and the picture is 816 x 17,456"),
+        ("many.nothing", "expected the name of a file, such as picture.png"),
+        ("many.xbm", "expected the name of a file, such as picture.png"),
+        ("folder.png", "it is a folder"),
+        ("file/many.png", "is no folder"),
+    ],
+)
+def test_where_the_picture_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path,
+    name: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("thimble.explanation.explain", None)
+    images = [str(tmp_path / "cat.png")] * 60
+    assert cli.main(["explain", *images, "--output", str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error

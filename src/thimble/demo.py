@@ -8,7 +8,6 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +17,14 @@ from PIL import Image
 
 from .checkpoint import list_pretrained, load_model
 from .config import UserError
-from .data import DATASETS, ImageDataset, dataset_of, has_cifar10, load_dataset, read_image, shapes10, to_input
-from .evaluation import evaluating, predict
-from .explanation import grad_cam, heat, square
-from .models import Classifier
+from .data import DATASETS, ImageDataset, dataset_of, has_cifar10, load_dataset, read_image, shapes10, view_of
+from .data.opening import opened
+from .evaluation import predict
+from .explanation import grad_cam, heat
+from .models import Classifier, frozen
 
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 50_000_000
-# Those that a browser, a camera or a painting program makes. Of the others that Pillow knows, one has a program run
-# (EPS, Ghostscript): not for what comes over a network.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000")
 _PASSES = 5
 
 
@@ -37,7 +34,8 @@ class Answer:
 
     Attributes:
         top: (class name, softmax probability in 0..1), the five most probable, the most probable first.
-        picture: the part of the image that the network sees, 256x256 pixels, under Grad-CAM for the first class.
+        picture: the part of the image that the network sees, under Grad-CAM for the first class; its longer side has
+            256 pixels.
         milliseconds: of one forward pass of one image, the median of a few.
     """
 
@@ -47,30 +45,26 @@ class Answer:
 
 
 def check_upload(path: Path) -> None:
-    """Refuse what would cost too much to read, by the file's size and its header alone: no pixel is decoded.
+    """Refuse what would take a page's visitor too long to read, by the file's size and its header: no pixel is decoded.
 
-    What has no header that Pillow knows passes, and is for ``read_image`` to tell.
+    What has no header that Thimble knows passes, and is for ``read_image`` to tell.
 
     Raises:
-        UserError: more than 10 MB or 50 megapixels, or an image of an unusual format.
+        UserError: more than 10 MB or 50 megapixels.
     """
     size = path.stat().st_size if path.is_file() else 0
     if size > MAX_BYTES:
         raise UserError(f"{path.name} has {size / 1e6:,.1f} MB: expected at most {MAX_BYTES / 1e6:.0f} MB")
     expected = f"expected at most {MAX_PIXELS / 1e6:.0f} megapixels"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of large images: this is where they are refused
-        try:
-            with Image.open(path) as image:
-                (width, height), found = image.size, image.format
-        except Image.DecompressionBombError as error:
-            raise UserError(f"{path.name} has far too many pixels: {expected}") from error
-        except Exception:  # a damaged header, in as many ways as there are
-            return
+    try:
+        with opened(path, MAX_BYTES) as (image, _):
+            width, height = image.size
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path.name} has far too many pixels: {expected}") from error
+    except Exception:  # a damaged header, in as many ways as there are
+        return
     if width * height > MAX_PIXELS:
         raise UserError(f"{path.name} is {width:,} x {height:,} = {width * height / 1e6:,.1f} megapixels: {expected}")
-    if found not in FORMATS:
-        raise UserError(f"{path.name} is of the format {found}: expected one such as PNG, JPEG or WebP")
 
 
 def answer(path: Path, model: Classifier) -> Answer:
@@ -81,14 +75,14 @@ def answer(path: Path, model: Classifier) -> Answer:
         RunError: the model gives nan or infinite logits.
     """
     check_upload(path)
+    size = model.input_size[1:]
     try:
-        image = read_image(path)
+        view = view_of(read_image(path, size), size)
     except UserError as error:
         raise UserError(str(error).replace(str(path), path.name)) from error
-    top = predict(image, model)[0].top
-    pixels = to_input(image, model.input_size[1:]).unsqueeze(0)
-    cam = grad_cam(model, pixels, torch.tensor([model.classes.index(top[0][0])]))[0]
-    return Answer(top, heat(square(image), cam), measure_milliseconds(model))
+    top = predict(view.pixels, model)[0].top
+    cam = grad_cam(model, view.pixels.unsqueeze(0), torch.tensor([model.classes.index(top[0][0])]))[0]
+    return Answer(top, heat(view.picture, cam), measure_milliseconds(model))
 
 
 def measure_milliseconds(model: Classifier) -> float:
@@ -96,11 +90,12 @@ def measure_milliseconds(model: Classifier) -> float:
     parameter = next(model.parameters())
     image = torch.zeros(1, *model.input_size, device=parameter.device, dtype=parameter.dtype)
     seconds = []
-    with evaluating(model), torch.inference_mode():
-        model(image)
+    asked = frozen(model)
+    with torch.inference_mode():
+        asked(image)
         for _ in range(_PASSES):
             start = time.perf_counter()
-            model(image).cpu()  # on a GPU, the copy waits for the result
+            asked(image).cpu()  # on a GPU, the copy waits for the result
             seconds.append(time.perf_counter() - start)
     return 1000 * statistics.median(seconds)
 

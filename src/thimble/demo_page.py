@@ -1,6 +1,7 @@
 """The page of ``thimble demo``, by Gradio, an extra: drop an image, see what a model takes it for and where it looked.
 
 It asks no other host for anything, has no analytics and no share link, and what is dropped on it goes when it goes.
+Whom it answers, and how much it takes, is ``demo_guard``'s.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ import html
 import logging
 import os
 import socket
-import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import RunError, UserError
 from .demo import MAX_BYTES, Answer, Models, draw_samples
+from .demo_guard import Guard, demo_folder
 from .models import Classifier
+from .system.files import MEBIBYTE
 
 if TYPE_CHECKING:
     from gradio import Blocks
 
 _INTRODUCTION = """# Thimble
 Drop a picture, and a network of about 150,000 parameters says what it takes it for, and where it looked."""
+_MOST_WAITING = 64
 _SOURCES = ["upload", "clipboard"]
 _CSS = """
 .gradio-container { width: 100%; max-width: 1060px !important; margin: 0 auto !important; }
@@ -133,6 +136,7 @@ def _refusal(text: str) -> str:
 
 def _gradio() -> Any:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would send usage statistics, and ask for newer versions
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # of a package that it brings
     try:
         import gradio
     except ImportError as error:
@@ -151,8 +155,15 @@ def serve(models: Models, host: str = "127.0.0.1", port: int = 7860) -> Iterator
     """
     gr = _gradio()
     port = _free_port(host, port)
-    with tempfile.TemporaryDirectory(prefix="thimble-demo-") as folder, _environment("GRADIO_TEMP_DIR", folder):
-        page = build_page(models, Path(folder))
+    with demo_folder() as folder, _environment("GRADIO_TEMP_DIR", str(folder / "uploads")):
+        page = build_page(models, folder).queue(max_size=_MOST_WAITING)
+
+        @contextlib.asynccontextmanager
+        async def guarded(app: Any) -> AsyncIterator[None]:
+            # Around everything, and before the first request: Gradio's own layers answer some requests themselves.
+            app.middleware_stack = Guard(app.middleware_stack, host, folder, 10 * MAX_BYTES + MEBIBYTE)
+            yield
+
         fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none from afar
         try:
             try:
@@ -162,6 +173,7 @@ def serve(models: Models, host: str = "127.0.0.1", port: int = 7860) -> Iterator
                     theme=gr.themes.Soft(**fonts, primary_hue="orange", radius_size="md"),
                     css=_CSS,
                     max_file_size=10 * MAX_BYTES,  # up to there check_upload tells, and its message stays
+                    app_kwargs={"lifespan": guarded},
                     share=False,
                     ssr_mode=False,
                     footer_links=[],

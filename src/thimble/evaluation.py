@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import os
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from . import metrics
@@ -20,6 +19,7 @@ from .arguments import described, expanded, take
 from .checkpoint import Model, load_model, name_of
 from .config import RunError, UserError
 from .data import ImageDataset, load_dataset, normalize, read_image, to_input
+from .models import frozen
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,6 @@ class Prediction:
         return {"image": self.image, "top": [{"class": name, "probability": value} for name, value in self.top]}
 
 
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode inside the block, and each of its modules back into its own mode after it."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        # Module by module: ``model.train()`` would also wake those that were frozen in eval mode.
-        for module, training in modes:
-            module.training = training
-
-
 def infer(
     model: nn.Module,
     images: Tensor,
@@ -97,8 +84,10 @@ def infer(
 ) -> Tensor:
     """Compute the logits of images, in eval mode, on the device of the model's parameters.
 
+    Several threads may ask one model at once, also while it trains: each asks a double of it in eval mode.
+
     Args:
-        model: takes normalised float images (N, 3, height, width); left in the mode it was in, error or not.
+        model: takes normalised float images (N, 3, height, width); left in the mode it was in.
         images: uint8 (N, 3, height, width), N at least 1, on any device.
         mean: per channel, for pixels in 0..1.
         std: per channel, for pixels in 0..1.
@@ -117,14 +106,15 @@ def infer(
         raise ValueError(f"images {images.dtype} {tuple(images.shape)}: expected uint8 (N, 3, height, width), N >= 1")
     parameter = next(model.parameters(), torch.empty(0))
     batches: list[Tensor] = []
-    with evaluating(model), torch.inference_mode():
+    asked = frozen(model) if any(module.training for module in model.modules()) else model
+    with torch.inference_mode():
         for batch in torch.split(images, batch_size):
             # Channels-last is the layout in which convolutions are fast; normalize keeps it.
             batch = batch.to(parameter.device, memory_format=torch.channels_last)
             inputs = normalize(batch, mean, std).to(parameter.dtype)
-            logits = model(inputs).float()
+            logits = asked(inputs).float()
             if flip:
-                logits = (logits + model(inputs.flip(3)).float()) / 2
+                logits = (logits + asked(inputs.flip(3)).float()) / 2
             batches.append(logits.cpu())
     result = torch.cat(batches)
     num_bad = len(result) - int(result.isfinite().all(1).sum())
@@ -217,10 +207,11 @@ def predict(
     if top < 1:
         raise UserError(f"top {top}: expected a number of classes of at least 1")
     classifier = load_model(model)
-    named = named_images(images)
+    size = classifier.input_size[1:]
+    named = [(name, to_input(image, size)) for name, image in named_images(images, size)]
     if not named:
         return []
-    inputs = torch.stack([to_input(image, classifier.input_size[1:]) for _, image in named])
+    inputs = torch.stack([pixels for _, pixels in named])
     logits = infer(classifier, inputs, mean=classifier.mean, std=classifier.std)
     values, indices = logits.double().softmax(1).topk(min(top, logits.shape[1]))
     return [
@@ -248,25 +239,28 @@ def check_fit(name: str, model: Labeller, dataset: ImageDataset) -> None:
 
 
 def named_images(
-    images: str | Path | Image.Image | Tensor | Sequence[str | Path | Image.Image],
-) -> list[tuple[str, Image.Image]]:
-    """Each image with a name for it; files are read."""
+    images: str | Path | Image.Image | Tensor | Sequence[str | Path | Image.Image], size: tuple[int, int]
+) -> Iterator[tuple[str, Image.Image]]:
+    """Each image with a name for it, one after the other; files are read for a network of that (height, width)."""
     if isinstance(images, Tensor):
         shape = tuple(images.shape)
         if images.dtype != torch.uint8 or len(shape) not in (3, 4) or shape[-3] != 3 or 0 in shape[-2:]:
             raise UserError(f"images {images.dtype} {shape}: expected uint8 ([N,] 3, height, width)")
         arrays = images.reshape(-1, *shape[-3:]).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return [(f"image {index}", Image.fromarray(array)) for index, array in enumerate(arrays)]
+        for index, array in enumerate(arrays):
+            yield f"image {index}", Image.fromarray(array)
+        return
     if isinstance(images, str | os.PathLike | Image.Image):
         images = [images]
     if not isinstance(images, Iterable):
         raise UserError(f"images are {described(images)}: expected a path, a PIL image, several of these, or a tensor")
-    return [_named_image(index, image) for index, image in enumerate(images)]
+    for index, image in enumerate(images):
+        yield _named_image(index, image, size)
 
 
-def _named_image(index: int, image: str | Path | Image.Image) -> tuple[str, Image.Image]:
+def _named_image(index: int, image: str | Path | Image.Image, size: tuple[int, int]) -> tuple[str, Image.Image]:
     if isinstance(image, str | os.PathLike):
-        return str(image), read_image(expanded(image))
+        return str(image), read_image(expanded(image), size)
     if isinstance(image, Image.Image):
         # An image that PIL opened from a file knows which.
         name = str(getattr(image, "filename", "") or f"image {index}")
@@ -276,5 +270,5 @@ def _named_image(index: int, image: str | Path | Image.Image) -> tuple[str, Imag
             raise UserError(f"{name} is damaged or closed ({error}): expected an image with all its pixels") from error
         if min(image.size) < 1:
             raise UserError(f"{name} is {image.width}x{image.height} pixels: expected at least 1x1")
-        return name, ImageOps.exif_transpose(image)  # as read_image does it for a file
+        return name, image
     raise UserError(f"image {index} is of type {type(image).__name__}: expected a path or a PIL image")

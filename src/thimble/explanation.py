@@ -1,33 +1,31 @@
 """What in an image speaks for a class: Grad-CAM and integrated gradients, by captum, and how they are drawn.
 
-The model stays as it was found: its modes, which of its parameters take gradients, their gradients, its hooks.
+All work is done on a double of the model, which stays as it was found, however many threads ask.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from .arguments import take
 from .checkpoint import Model, load_model
 from .config import UserError
-from .data import normalize, to_input
-from .evaluation import evaluating, infer, named_images
-from .models import Classifier
+from .data import normalize, view_of
+from .evaluation import infer, named_images
+from .models import Classifier, frozen
 from .system.names import shortened, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SIDE = 256
 _STEPS = 64
 """Of the sum that stands for the integral."""
 _NAME_LENGTH = 30
@@ -40,7 +38,7 @@ class Explanation:
 
     Attributes:
         image: the path of the image, or ``"image 0"`` and so on for images that came without one.
-        picture: the part of the image that the network sees, 256x256 pixels.
+        picture: the part of the image that the network sees, in its aspect ratio, the longer side 256 pixels.
         class_name: the class that is explained.
         probability: the softmax probability that the model gives it, in 0..1.
         predicted: the class that the model takes the image for.
@@ -83,7 +81,8 @@ def explain(
     class_name = take("class_name", class_name, str | None, "the name of a class")
     classifier = load_model(model)
     chosen = None if class_name is None else find_class(classifier, class_name)
-    return [_explain(name, image, classifier, chosen) for name, image in named_images(images)]
+    named = named_images(images, classifier.input_size[1:])
+    return [_explain(name, image, classifier, chosen) for name, image in named]
 
 
 def find_class(model: Classifier, class_name: str) -> int:
@@ -95,31 +94,6 @@ def find_class(model: Classifier, class_name: str) -> int:
     if class_name not in model.classes:
         raise UserError(f"--class {class_name}: expected one of {', '.join(model.classes)}")
     return model.classes.index(class_name)
-
-
-@contextlib.contextmanager
-def differentiable(model: nn.Module) -> Iterator[None]:
-    """Eval mode, gradients to the input alone; afterwards, error or not, everything of the model's is as it was.
-
-    Hooks that were registered inside the block are gone after it, those from before are kept.
-    """
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    hooks = [(registry, dict(registry)) for module in model.modules() for registry in _hooks(module)]
-    try:
-        with evaluating(model), torch.inference_mode(False), torch.enable_grad():
-            model.requires_grad_(False)
-            yield
-    finally:
-        for parameter, requires_grad in wanted:
-            parameter.requires_grad_(requires_grad)
-        for registry, before in hooks:
-            for key in [key for key in registry if key not in before]:
-                del registry[key]
-
-
-def _hooks(module: nn.Module) -> list[dict[int, object]]:
-    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return [getattr(module, name) for name in names]
 
 
 def grad_cam(model: Classifier, pixels: Tensor, targets: Tensor) -> Tensor:
@@ -138,9 +112,10 @@ def grad_cam(model: Classifier, pixels: Tensor, targets: Tensor) -> Tensor:
     """
     from captum.attr import LayerAttribution, LayerGradCam
 
-    with differentiable(model):
+    double = frozen(model)
+    with torch.inference_mode(False), torch.enable_grad():
         inputs = _inputs(model, pixels).requires_grad_()
-        found = LayerGradCam(model, _pooling(model)).attribute(
+        found = LayerGradCam(double, _pooling(model, double)).attribute(
             inputs, targets.to(inputs.device), attribute_to_layer_input=True, relu_attributions=True
         )
         maps = LayerAttribution.interpolate(found.detach(), model.input_size[1:], "bilinear")[:, 0].float().cpu()
@@ -156,19 +131,20 @@ def _inputs(model: Classifier, pixels: Tensor) -> Tensor:
 def _explain(name: str, image: Image.Image, model: Classifier, chosen: int | None) -> Explanation:
     from captum.attr import IntegratedGradients  # takes a second, and most verbs do without it
 
-    pixels = to_input(image, model.input_size[1:]).unsqueeze(0)
+    view = view_of(image, model.input_size[1:])
+    pixels = view.pixels.unsqueeze(0)
     logits = infer(model, pixels, mean=model.mean, std=model.std)[0]
     predicted = int(logits.argmax())
     target = predicted if chosen is None else chosen
-    with differentiable(model):
+    with torch.inference_mode(False), torch.enable_grad():
         # From zero, which is the mean colour once it is normalised.
-        gradients = IntegratedGradients(model).attribute(
+        gradients = IntegratedGradients(frozen(model)).attribute(
             _inputs(model, pixels), target=target, n_steps=_STEPS, internal_batch_size=_STEPS
         )
         pixelwise = gradients.detach()[0].sum(0).float().cpu()
     return Explanation(
         image=name,
-        picture=square(image),
+        picture=view.picture,
         class_name=model.classes[target],
         probability=float(logits.softmax(0)[target]),
         predicted=model.classes[predicted],
@@ -177,51 +153,52 @@ def _explain(name: str, image: Image.Image, model: Classifier, chosen: int | Non
     )
 
 
-def _pooling(model: Classifier) -> nn.Module:
-    """The layer that pools the last feature maps to 1x1."""
-    for module in model.modules():
+def _pooling(model: Classifier, double: nn.Module) -> nn.Module:
+    """The double's layer that pools the last feature maps to 1x1."""
+    for module in double.modules():
         if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
             return module
     raise UserError(f"model {model.name} has no global pooling: Grad-CAM expected feature maps that are pooled to 1x1")
 
 
-def square(image: Image.Image) -> Image.Image:
-    """The centred square that the network sees, large; small images keep their pixels visible."""
-    small = min(image.size) < _SIDE
-    return ImageOps.fit(
-        image.convert("RGB"),
-        (_SIDE, _SIDE),
-        method=Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS,
-    )
+_GAP, _HEADER, _CAPTION, _COLUMN = 12, 56, 34, 256
+"""Of the page, in pixels; no column is narrower than its title."""
+
+
+def page_size(pictures: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The (width, height) of the page that ``draw`` makes of explanations with pictures of these (width, height)."""
+    column = max(_COLUMN, *(width for width, _ in pictures))
+    return 3 * column + 4 * _GAP, _HEADER + sum(height + _CAPTION for _, height in pictures)
 
 
 def draw(explanations: Sequence[Explanation]) -> Image.Image:
     """A page with a row for each explanation: the picture, Grad-CAM over it, integrated gradients over it in grey."""
-    gap, header, caption = 12, 56, 34
-    page = Image.new("RGB", (3 * _SIDE + 4 * gap, header + len(explanations) * (_SIDE + caption)), "white")
+    page = Image.new("RGB", page_size([explanation.picture.size for explanation in explanations]), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(17)
-    lefts = [gap + column * (_SIDE + gap) for column in range(3)]
+    column = (page.width - 4 * _GAP) // 3
+    middles = [_GAP + place * (column + _GAP) + column / 2 for place in range(3)]
     titles = (("image", "what the network sees"), ("Grad-CAM", "bright: for it"))
     small = ImageFont.load_default(13)
-    for left, (title, key) in zip(
-        lefts, (*titles, ("integrated gradients", "red: for it, blue: against")), strict=True
+    for middle, (title, key) in zip(
+        middles, (*titles, ("integrated gradients", "red: for it, blue: against")), strict=True
     ):
-        pen.text((left + _SIDE / 2, 19), title, fill="black", font=font, anchor="mm")
-        pen.text((left + _SIDE / 2, 41), key, fill="#555555", font=small, anchor="mm")
-    for row, explanation in enumerate(explanations):
-        top = header + row * (_SIDE + caption)
+        pen.text((middle, 19), title, fill="black", font=font, anchor="mm")
+        pen.text((middle, 41), key, fill="#555555", font=small, anchor="mm")
+    top = _HEADER
+    for explanation in explanations:
         picture = explanation.picture
         panels = (picture, heat(picture, explanation.grad_cam), _signs(picture, explanation.integrated_gradients))
-        for left, panel in zip(lefts, panels, strict=True):
-            page.paste(panel, (left, top))
+        for middle, panel in zip(middles, panels, strict=True):
+            page.paste(panel, (round(middle - panel.width / 2), top))
         text = f"{shortened(explanation.class_name, _NAME_LENGTH)}, {explanation.probability:.1%}"
         if explanation.predicted != explanation.class_name:
             text += f" (taken for {shortened(explanation.predicted, _NAME_LENGTH)})"
-        room = page.width - 4 * gap - pen.textlength(text, font)
+        room = page.width - 4 * _GAP - pen.textlength(text, font)
         name = _fitting(shown(Path(explanation.image).name), lambda part: pen.textlength(part, font), room)
-        baseline = top + _SIDE + caption / 2
-        pen.text((gap, baseline), text, fill="black", font=font, anchor="lm")
-        pen.text((page.width - gap, baseline), name, fill="#555555", font=font, anchor="rm")
+        baseline = top + picture.height + _CAPTION / 2
+        pen.text((_GAP, baseline), text, fill="black", font=font, anchor="lm")
+        pen.text((page.width - _GAP, baseline), name, fill="#555555", font=font, anchor="rm")
+        top += picture.height + _CAPTION
     return page
 
 

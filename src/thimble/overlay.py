@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .arguments import expanded
 from .config import UserError
 from .progress import Row
-from .system.files import write_atomically
+from .system.files import check_output, write_atomically
 from .system.names import shortened
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def check_drawing(path: Path) -> None:
     """Find out before the work what ``save_drawing`` would have to refuse.
 
     Raises:
-        UserError: the ending is neither .png nor .svg, it is a folder, or there is none to put it in.
+        UserError: the ending is neither .png nor .svg, it is a folder, or there is none to put it in, or not for us.
     """
     path = expanded(path)
     if path.suffix.lower() not in (".png", ".svg"):
@@ -128,6 +128,7 @@ def check_drawing(path: Path) -> None:
         raise UserError(f"cannot write the drawing {path}: it is a folder; expected the name of a file")
     if not os.path.isdir(path.parent):
         raise UserError(f"cannot write the drawing {path}: {path.parent} is no folder; expected one that exists")
+    check_output(path)
 
 
 def save_drawing(curves: Mapping[str, Sequence[Row]], path: Path) -> None:

@@ -19,7 +19,7 @@ from .evaluation import check_fit, infer, reduce
 from .run_folder import read_metrics
 from .sections import Section, Subject, png, sections_of
 from .summary import summarize
-from .system.files import write_atomically
+from .system.files import check_output, write_atomically
 from .system.names import shown
 
 
@@ -43,13 +43,16 @@ def write_report(
         RunError: the model gives nan or infinite logits, or the report cannot be written.
     """
     path = take("output", output, Path | None, "a path")
-    subject = _study(model, data, take("data_dir", data_dir, Path | None, "a path"))
+    data_dir = take("data_dir", data_dir, Path | None, "a path")
     path = path or (run_folder_of(model) or Path()) / "report.html"
     if path.is_dir():
         raise UserError(f"--output {path} is a folder: expected a file such as {path / 'report.html'}")
     folder = path.with_suffix("")
     if folder == path or (folder.exists() and not folder.is_dir()):
         raise UserError(f"--output {path}: expected a name such as report.html, beside whose file a folder can stand")
+    check_output(path)
+    check_output(folder / "file")
+    subject = _study(model, data, data_dir)
     sections, pictures = sections_of(subject)
     for name, picture in pictures.items():
         write_atomically(folder / f"{name}.png", png(picture))

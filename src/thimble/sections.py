@@ -180,13 +180,15 @@ def _mistakes(subject: Subject) -> tuple[Section, Image.Image]:
     wrong = (answers != subject.test.labels.cpu()).nonzero().flatten()
     worst = wrong[confidence[wrong].argsort(descending=True)[:_MISTAKES]]
     side, gap, columns = 96, 6, 5
+    _, height, width = subject.model.input_size
+    size = (max(1, round(side * width / max(height, width))), max(1, round(side * height / max(height, width))))
     page = Image.new("RGB", (columns * (2 * side + 3 * gap), max(1, -(-len(worst) // columns)) * (side + gap)), "white")
     found = []
     if len(worst) > 0:
         maps = grad_cam(subject.model, subject.test.images[worst], answers[worst])
         for place, (index, seen) in enumerate(zip(worst.tolist(), maps, strict=True)):
             pixels = Image.fromarray(subject.test.images[index].permute(1, 2, 0).cpu().numpy())
-            large = pixels.resize((side, side), Image.Resampling.NEAREST)
+            large = pixels.resize(size, Image.Resampling.NEAREST)
             heated = heat(large, seen)
             corner = place % columns * (2 * side + 3 * gap), place // columns * (side + gap)
             page.paste(large, corner)

@@ -14,7 +14,8 @@ from thimble.config import UserError
 from .cifar10 import CLASSES as CIFAR10_CLASSES
 from .cifar10 import DataUnavailable, has_cifar10, load_cifar10
 from .dataset import ImageDataset, normalize, split
-from .images import read_image, save_image, to_input
+from .image_files import check_picture, read_image, save_image
+from .pixels import View, picture_size, to_input, view_of
 from .shapes10 import CLASSES as SHAPES10_CLASSES
 from .shapes10 import load_shapes10, shapes10
 
@@ -22,15 +23,19 @@ __all__ = [
     "DATASETS",
     "DataUnavailable",
     "ImageDataset",
+    "View",
+    "check_picture",
     "dataset_of",
     "has_cifar10",
     "load_dataset",
     "normalize",
+    "picture_size",
     "read_image",
     "save_image",
     "shapes10",
     "split",
     "to_input",
+    "view_of",
 ]
 
 DATASETS: tuple[str, ...] = ("cifar10", "shapes10")

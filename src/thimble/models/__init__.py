@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from .classifier import Classifier, as_classifier
+from .frozen import frozen
 from .reference import reference
 from .teacher import MODELS as TEACHERS
 from .thimble import MODELS as FAMILY
 
-__all__ = ["MODELS", "Classifier", "as_classifier", "build_model", "list_models"]
+__all__ = ["MODELS", "Classifier", "as_classifier", "build_model", "frozen", "list_models"]
 
 MODELS: dict[str, Callable[..., Classifier]] = {
     "reference": reference,

@@ -101,3 +101,20 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_output(path: Path) -> None:
+    """Find out before the work whether a file could be written here; nothing is made.
+
+    Raises:
+        UserError: it is a folder, or its folder is none, cannot be made or cannot be written to.
+    """
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; expected the name of a file")
+    folder = path.absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UserError(f"cannot write {path}: {folder} is no folder; expected one, or a name that is free")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write {path}: no permission for the folder {folder}; expected one of yours")

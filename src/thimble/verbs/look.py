@@ -14,10 +14,11 @@ from .options import Datasets, Flat, Images, fail, print_json, say
 
 
 def predict(images: Images, model: str = "reference", top: int = 5, json: bool = False) -> int:
-    """Say what images show: the most probable classes of each. Any file that Pillow reads, of any size.
+    """Say what images show: the most probable classes of each.
 
     Args:
-        images: Image files. One that is none is reported, and the others are still answered; exit code 2.
+        images: Image files such as PNG, JPEG, WebP or TIFF, of any size that decodes in 600 MB. One that is none is
+            reported, and the others are still answered; exit code 2.
         model: A shipped model's name, a weights file or a run folder.
         top: How many classes to name.
         json: Print JSON instead of a table.
@@ -60,11 +61,13 @@ def explain(
     if not images:
         raise UserError("no image given: expected thimble explain IMAGE...")
     from thimble.checkpoint import load_model
-    from thimble.data import save_image
-    from thimble.explanation import draw, find_class
+    from thimble.data import check_picture, picture_size, save_image
+    from thimble.explanation import draw, find_class, page_size
     from thimble.explanation import explain as explain_images
 
+    check_picture(output)
     classifier = load_model(model)
+    check_picture(output, page_size([picture_size(classifier.input_size[1:])] * len(images)))
     if class_name is not None:
         find_class(classifier, class_name)  # a mistake to be told once, not of every image
     explanations, code = [], 0
@@ -98,10 +101,12 @@ def data(
         seed: Which images and which augmentations to draw.
     """
     from thimble.console import print_dataset
-    from thimble.data import load_dataset, save_image
+    from thimble.data import check_picture, load_dataset, save_image
 
     if seed < 0:
         raise UserError(f"--seed {seed}: expected a whole number of at least 0")
+    if preview is not None:
+        check_picture(preview)
     parts = {part: load_dataset(data, part, data_dir, progress=True) for part in ("train", "test")}
     print_dataset(parts)
     if preview is not None:
@@ -121,7 +126,8 @@ def demo(
 
     Args:
         model: More models to choose from than the shipped ones: weights files or run folders. The first is shown first.
-        host: The address to serve at. The default is for this machine alone; 0.0.0.0 lets the whole network in.
+        host: The address to serve at, and the name that is answered beside localhost. The default is for this machine
+            alone; 0.0.0.0 lets the whole network in, by every IP address and by this machine's name.
         port: The port to serve at; 0 for any that is free.
     """
     from thimble.demo import Models

@@ -1,0 +1,133 @@
+"""Image files of the user's: read in bounded memory, whatever is in them; pictures written, if they can be."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thimble.arguments import expanded
+from thimble.config import UserError
+from thimble.system.files import check_output, write_atomically
+
+from .opening import check_cost, limit_the_end, opened, shrinking_by_decoder
+from .pixels import to_rgb
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_LARGEST = {
+    "PNG": 2**31 - 1,
+    "JPEG": 65_500,
+    "WEBP": 16_383,
+    "GIF": 65_535,
+    "BMP": 2**31 - 1,
+    "TIFF": 2**31 - 1,
+    "PPM": 2**31 - 1,
+    "PDF": 65_500,
+    "TGA": 65_535,
+    "JPEG2000": 2**31 - 1,
+    "AVIF": 16_384,
+}
+"""The formats that pictures are written in, and the longest side that each can have, in pixels."""
+
+_MOST_DRAWN_PIXELS = 150_000_000
+_EXPECTED = "expected an image file such as PNG or JPEG"
+
+
+def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
+    """Read an image file as a person would see it, in RGB, see ``to_rgb``; of an animation the first frame.
+
+    The process stays under 1 GiB. For that, files of more than 16 megapixels are made smaller by whole numbers, as they
+    are decoded or right after it, to no less than 4 megapixels; and what takes more than 600 MB to decode is refused,
+    such as an RGB image of more than 150 megapixels, or a WebP of more than 30.
+
+    Args:
+        path: a file in one of ``opening.FORMATS``, of at most 1 GiB.
+        size: the (height, width) of the network that it is for. Of a large image, only the centred part of this shape
+            is kept. Default: all of it.
+
+    Returns:
+        a PIL image of mode RGB, loaded, with no file left open.
+
+    Raises:
+        UserError: there is no such file, or it is no image, is cut short, or is too large.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    path = Path(path)
+    try:
+        with opened(path) as (image, file):
+            factor = shrinking_by_decoder(image, size)
+            check_cost(path, image, file, factor)
+            if factor > 1:
+                image.draft(None, (math.ceil(image.width / factor), math.ceil(image.height / factor)))
+            file.left = math.inf
+            limit_the_end(image, file)
+            image.load()
+            return to_rgb(image, size)
+    except UserError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path} is no image of a format that Thimble reads: {_EXPECTED}") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise UserError(f"{path} has too many pixels to be read safely: expected at most {limit:,}") from error
+    except MemoryError as error:
+        raise UserError(f"{path} needs more memory than there is: expected a smaller image") from error
+    except Exception as error:  # from damaged files the decoders raise nearly anything: SyntaxError, struct.error, ...
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} is a damaged or truncated image ({reason}): {_EXPECTED} that is whole") from error
+
+
+def check_picture(path: Path, size: tuple[int, int] | None = None) -> str:
+    """Find out before the work what ``save_picture`` would have to refuse; returns Pillow's name of the format.
+
+    Args:
+        path: the file to write.
+        size: (width, height) in pixels, as far as it is known.
+
+    Raises:
+        UserError: the ending names no format that pictures are written in, or the format cannot hold so many pixels;
+            or it is a folder, or no folder can be made for it.
+    """
+    from PIL import Image, features
+
+    kind = Image.registered_extensions().get(path.suffix.lower(), "")
+    if (
+        kind not in _LARGEST
+        or kind not in Image.SAVE
+        or (kind in ("AVIF", "WEBP") and not features.check(kind.lower()))
+    ):
+        raise UserError(f"cannot write the image {path}: expected the name of a file, such as picture.png")
+    check_output(path)
+    if size is not None:
+        width, height = size
+        if max(size) > _LARGEST[kind]:
+            raise UserError(
+                f"cannot write {path}: {kind} holds at most {_LARGEST[kind]:,} pixels a side, and the picture is "
+                f"{width:,} x {height:,}; expected a name that ends in .png, or fewer images"
+            )
+        if width * height > _MOST_DRAWN_PIXELS:
+            raise UserError(
+                f"cannot draw {path}: the picture is {width:,} x {height:,} pixels, expected at most "
+                f"{_MOST_DRAWN_PIXELS / 1e6:.0f} million; draw fewer images at a time"
+            )
+    return kind
+
+
+def save_image(image: Image, path: Path) -> None:
+    """Write an RGB image file, in the format that the name's ending says, whole or not at all.
+
+    Its folder is made if needed.
+
+    Raises:
+        UserError: see ``check_picture``.
+        RunError: the file could not be written; what was there before is untouched.
+    """
+    path = expanded(path)
+    kind = check_picture(path, image.size)
+    written = io.BytesIO()
+    image.convert("RGB").save(written, format=kind)
+    write_atomically(path, written.getvalue())

@@ -1,0 +1,205 @@
+"""Image files opened: no more than their headers are read, and by these it is known what decoding will take."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import struct
+import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+from thimble.config import UserError
+from thimble.system.files import MEBIBYTE, open_file
+
+from .pixels import MOST_PIXELS, seen_pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = (
+    *("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "ICO", "JPEG2000"),
+    *("TGA", "PCX", "PSD", "SGI", "QOI"),
+)
+"""Formats that are read: those of which it is known what they take in memory. Of the others that Pillow knows, one
+runs a program (EPS, Ghostscript), and several are envelopes for anything. MPO, of cameras, counts as JPEG."""
+
+MOST_FILE_BYTES = 2**30
+MOST_DECODED_BYTES = 600_000_000
+"""What decoding may take, by the header's word: with Python, PyTorch and what follows it stays under 1 GiB."""
+
+_MOST_METADATA = 64 * MEBIBYTE
+"""What may be read of a file beside its pixels, such as colour profiles and comments. WebP and AVIF, which Pillow
+reads whole, may have as many bytes in all."""
+
+_EXTRA_BYTES = {"WEBP": 16, "AVIF": 20, "JPEG2000": 32, "PSD": 4}
+"""What a decoder holds for each pixel, beside the image that it makes; from benchmarks/large_images.py."""
+
+_MOST_SLOW_PIXELS = 4_000_000
+"""For decoders that are written in Python, which take some microseconds for each pixel, and much memory."""
+
+_MOST_COMMENTS = MEBIBYTE
+"""The same for GIF, whose comments Pillow joins 255 bytes at a time."""
+
+_MOST_PARTS = 200_000
+"""Of a TIFF, strips or tiles: of each, Pillow makes objects of some hundred bytes before its size is known."""
+
+
+class Metered:
+    """A file of which only so much can be read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.left: float = _MOST_COMMENTS if file.read(3) == b"GIF" else _MOST_METADATA
+        file.seek(0)
+
+    def read(self, size: int | None = -1) -> bytes:
+        wanted = math.inf if size is None or size < 0 else size
+        found = self.file.read(-1 if math.isinf(min(wanted, self.left)) else int(min(wanted, self.left + 1)))
+        self.left -= len(found)
+        if self.left < 0:
+            raise TooMuchError("too much beside its pixels, such as comments")
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+class TooMuchError(Exception):
+    """Not one of the errors after which Pillow tries something else."""
+
+
+@contextmanager
+def opened(path: Path, at_most: int = MOST_FILE_BYTES) -> Iterator[tuple[Image, Metered]]:
+    """Open an image file, of which no more than the header is read yet, and no more than 64 MiB.
+
+    Raises:
+        UserError: there is no such file, or it is none that is regular, or larger than ``at_most`` bytes.
+        Exception: whatever Pillow raises.
+    """
+    from PIL import Image
+
+    # Pillow warns of large, odd or slightly damaged files; what it can read after all is not the user's concern.
+    with warnings.catch_warnings(), open_file(path, at_most) as file:
+        warnings.simplefilter("ignore")
+        _check_parts(file)
+        metered = Metered(file)
+        # By the open file, not by its name, which could lead elsewhere by now.
+        with Image.open(cast(IO[bytes], metered), formats=FORMATS) as image:
+            yield image, metered
+
+
+def _check_parts(file: BinaryIO) -> None:
+    """Refuse a TIFF of too many strips or tiles, by the counts in its directory."""
+    start = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(start[:2], "")
+    if order and len(start) == 16:
+        big = struct.unpack_from(f"{order}H", start, 2)[0] == 43
+        place = struct.unpack_from(f"{order}Q", start, 8) if big else struct.unpack_from(f"{order}I", start, 4)
+        file.seek(min(place[0], 2**62))
+        entry, count = (20, "Q") if big else (12, "I")
+        length = file.read(8 if big else 2)
+        directory = file.read(entry * min(2**16, int.from_bytes(length, "little" if order == "<" else "big")))
+        for at in range(0, len(directory) - entry + 1, entry):
+            tag, _, num_parts = struct.unpack_from(f"{order}HH{count}", directory, at)
+            if tag in (273, 279, 324, 325) and num_parts > _MOST_PARTS:
+                raise TooMuchError(f"{num_parts:,} strips or tiles; at most {_MOST_PARTS:,} are read")
+    file.seek(0)
+
+
+def check_cost(path: Path, image: Image, file: Metered, factor: int) -> None:
+    """Refuse, by its header, what would take too much memory or time to decode."""
+    from PIL import Image
+
+    num_pixels = image.width * image.height
+    most = math.floor(MOST_DECODED_BYTES / (_decoded_bytes(image, file, factor) / num_pixels))
+    if image.format == "ICO":
+        num_pixels = max(num_pixels, _largest_in_icon(image, file))
+        most = MOST_PIXELS
+    if any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ())):
+        most = min(most, _MOST_SLOW_PIXELS)
+    if num_pixels > most:
+        raise UserError(
+            f"{path} has {num_pixels / 1e6:,.1f} megapixels, {image.width} x {image.height}: expected at most "
+            f"{most / 1e6:,.1f} of a {image.format} image of its kind"
+        )
+
+
+def _decoded_bytes(image: Image, file: Metered, factor: int) -> float:
+    """What decoding to 1/``factor`` of the sides will hold at its peak, rather too much than too little."""
+    num_pixels = image.width * image.height
+    stored = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    cost: float = num_pixels * (stored + _EXTRA_BYTES.get(image.format or "", 0))
+    offsets = sorted(tile[2] for tile in getattr(image, "tile", ()) if isinstance(tile[2], int))
+    cost += 2 * max((after - before for before, after in itertools.pairwise(offsets)), default=0)  # read at once
+    if image.format in ("JPEG", "MPO"):
+        # The coefficients of a progressive image are kept, all of them, before a pixel is made.
+        cost = num_pixels * (2 * _coefficients(image) * _has_many_scans(image, file) + stored / factor**2)
+    elif image.format == "TIFF":
+        tags: Any = getattr(image, "tag_v2", {})
+        bits = sum(tags.get(258, (1,)))
+        rows = min(image.height, *_whole(tags.get(278)), *_whole(tags.get(323)))
+        cost += rows * image.width * max(4.0, bits / 8) * (tags.get(259, 1) != 1)  # a strip or row of tiles
+        cost += num_pixels * stored * (tags.get(274, 1) != 1)  # Pillow turns it as it reads it
+    return max(float(cost), 1.0)
+
+
+def _whole(value: Any) -> tuple[int, ...]:
+    return (value,) if isinstance(value, int) and value > 0 else ()
+
+
+def _coefficients(image: Image) -> float:
+    """How many coefficients a JPEG has for each pixel: 3 in full colour, 1.5 where the colours have half the sides."""
+    layers = getattr(image, "layer", [])  # (id, horizontal sampling, vertical sampling, table)
+    finest = max((layer[1] for layer in layers), default=1) * max((layer[2] for layer in layers), default=1)
+    return float(max(1.0, sum(layer[1] * layer[2] for layer in layers) / max(1, finest)))
+
+
+def _has_many_scans(image: Image, file: Metered) -> bool:
+    """Whether a JPEG's colours lie in several scans, which is known from the first; Pillow has just read past it."""
+    end = file.tell()
+    file.seek(max(0, end - 16))
+    tail = file.file.read(min(16, end))
+    file.seek(end)
+    num_layers = len(getattr(image, "layer", ()))
+    header = bytes((0xFF, 0xDA, 0, 6 + 2 * num_layers, num_layers))
+    interleaved = tail[len(tail) - 8 - 2 * num_layers :].startswith(header)
+    return "progressive" in image.info or not interleaved
+
+
+def _largest_in_icon(image: Image, file: Metered) -> int:
+    """The most pixels of an image inside an ICO file, whose directory may say less."""
+    found = 0
+    for entry in getattr(image, "ico").entry:  # noqa: B009 - for mypy, it is an image like any other
+        file.seek(entry.offset)
+        start = file.read(24)
+        sides = (start[16:20], start[20:24]) if start[1:4] == b"PNG" else (start[4:8], start[8:12])
+        order = "big" if start[1:4] == b"PNG" else "little"
+        width, height = (int.from_bytes(side, order, signed=True) for side in sides)  # type: ignore[arg-type]
+        found = max(found, abs(width) * abs(height))
+    return found
+
+
+def shrinking_by_decoder(image: Image, size: tuple[int, int] | None) -> int:
+    """By how much the decoder divides the sides of a large JPEG; 1 for everything else."""
+    if image.format not in ("JPEG", "MPO") or image.width * image.height <= MOST_PIXELS:
+        return 1
+    seen = seen_pixels(image.size, size)
+    return max((factor for factor in (2, 4, 8) if seen / factor**2 >= MOST_PIXELS / 4), default=1)
+
+
+def limit_the_end(image: Image, file: Metered) -> None:
+    """What a PNG has behind its pixels is metadata again: Pillow reads it by ``load_end``."""
+    kind = type(image)
+
+    def limited() -> None:
+        file.left = _MOST_METADATA
+        # Not by the image, which would hold itself then, and its pixels until somebody collects the garbage.
+        kind.load_end(held())  # type: ignore[attr-defined]
+
+    held = weakref.ref(image)
+    if hasattr(kind, "load_end"):
+        setattr(image, "load_end", limited)  # noqa: B010 - for mypy, it is an image like any other
