@@ -6,10 +6,8 @@ colours, on a phone, in the dark, and by a screen reader.
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from .checkpoint import load_described, run_folder_of
 from .config import UserError
@@ -17,6 +15,7 @@ from .data import dataset_of, load_dataset
 from .evaluation import check_fit, infer, reduce
 from .run_folder import read_metrics
 from .sections import Section, Subject, png, sections_of
+from .storage.environment import read_environment
 from .summary import summarize
 from .system.files import write_atomically
 
@@ -72,22 +71,13 @@ def _study(model: str | Path, data: str | None, data_dir: Path | None) -> Subjec
         metadata=metadata,
         checksum=checksum,
         history=history,
-        environment=_environment(run) if run else {"versions": metadata.get("versions", {})},
+        environment=read_environment(run) if run else {"versions": metadata.get("versions", {})},
         summary=summarize(classifier),
         train=train,
         test=test,
         logits=logits,
         evaluation=reduce(logits, classifier, test, name=str(model), flip=False),
     )
-
-
-def _environment(run: Path) -> dict[str, Any]:
-    path = run / "environment.json"
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}; expected the JSON that the run wrote") from error
-    return found if isinstance(found, dict) else {}
 
 
 def render(subject: Subject, sections: list[Section]) -> str:

@@ -168,7 +168,9 @@ def _identifier(name: str) -> str:
 def c_string(text: str) -> str:
     """A string literal of UTF-8, in ASCII and without trigraphs."""
     plain = set(range(32, 127)) - set(b'"\\?')
-    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'
+    return (
+        '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode(errors="replace")) + '"'
+    )
 
 
 def _plain(text: str) -> str:
