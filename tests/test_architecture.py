@@ -26,7 +26,8 @@ LAYERS = [
     {"augment", "initialization", "mixing", "receptive_field", "storage"},
     {"data", "models"},
     {"runtime", "metrics", "recipes", "system"},
-    {"config", "version"},
+    {"config"},
+    {"checks", "version"},
 ]
 LEVELS = {module: len(LAYERS) - index for index, layer in enumerate(LAYERS) for module in layer}
 PACKAGES = {"data", "exporting", "models", "storage", "system", "verbs"}

@@ -6,10 +6,13 @@ has the functions that fill them in.
 
 from __future__ import annotations
 
-import math
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
+
+from .checks import are_growing, is_folder_name, is_number, is_whole, plain
 
 
 class UserError(Exception):
@@ -67,15 +70,16 @@ class AugmentConfig:
     device. Both draw from the same distributions."""
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         _require_choice(self, "augmenter")
         for transform in ("flip", "affine", "color", "sharpen", "cutout"):
-            name = f"{transform}_probability"
-            _require(self, name, 0.0 <= getattr(self, name) <= 1.0, "a probability from 0 to 1")
+            _require_number(self, f"{transform}_probability", lambda x: 0.0 <= x <= 1.0, "a probability from 0 to 1")
         for name in ("shift_limit", "scale_limit", "color_limit", "sharpen_limit"):
-            _require(self, name, 0.0 <= getattr(self, name) < 1.0, "a fraction from 0 to less than 1")
-        _require(self, "rotate_limit_degrees", 0.0 <= self.rotate_limit_degrees <= 180.0, "degrees from 0 to 180")
-        smallest, largest = self.cutout_size
-        _require(self, "cutout_size", 0.0 < smallest <= largest < 1.0, "two growing fractions above 0, below 1")
+            _require_number(self, name, lambda x: 0.0 <= x < 1.0, "a fraction from 0 to less than 1")
+        _require_number(self, "rotate_limit_degrees", lambda x: 0.0 <= x <= 180.0, "degrees from 0 to 180")
+        sizes = self.cutout_size
+        holds = are_growing(sizes) and sizes[0] > 0.0 and sizes[1] < 1.0
+        _require(self, "cutout_size", holds, "two growing fractions above 0, below 1")
 
 
 @dataclass(frozen=True)
@@ -205,22 +209,28 @@ class TrainConfig:
     """Start afresh in a run folder that exists, losing what is in it."""
 
     def __post_init__(self) -> None:
-        for name in ("data_dir", "runs"):  # plain strings, as Python users give them
-            if isinstance(getattr(self, name), str):
-                object.__setattr__(self, name, Path(getattr(self, name)))
-        teacher: Any = self.teacher
-        if isinstance(teacher, Path):
-            object.__setattr__(self, "teacher", str(teacher))
-        _require(self, "teacher", isinstance(teacher, str | Path | None), "the name or the path of a model")
+        _make_plain(self)
+        for name, expected in (("model", "the name of a network"), ("teacher", "the name or the path of a model")):
+            _require(
+                self, name, isinstance(getattr(self, name), str) or (name, self.teacher) == ("teacher", None), expected
+            )
+        for name in ("data_dir", "runs"):
+            value = getattr(self, name)
+            holds = (isinstance(value, Path) and "\0" not in str(value)) or (name, value) == ("data_dir", None)
+            _require(self, name, holds, "the name of a folder")
+        holds = self.name is None or is_folder_name(self.name)
+        _require(self, "name", holds, "a plain folder name; --runs says where it goes")
         for name in ("data", "device", "precision", "optimizer"):
             _require_choice(self, name)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("seed", 0)):
+        for name in ("fallback", "whiten", "compile", "overwrite"):
+            _require(self, name, isinstance(getattr(self, name), bool), "true or false")
+        _require(self, "augment", isinstance(self.augment, AugmentConfig), "the settings of the augmentation")
+        for name, (least, most) in _WHOLE_NUMBERS.items():
             value = getattr(self, name)
-            _require(self, name, isinstance(value, int) and value >= least, f"a whole number of at least {least}")
-        for name, least in (("workers", 0), ("train_images", 1)):
-            value = getattr(self, name)
-            holds = value is None or (isinstance(value, int) and value >= least)
-            _require(self, name, holds, f"a whole number of at least {least}")
+            if value is None and name in ("workers", "train_images"):
+                continue
+            _require(self, name, is_whole(value) and value >= least, f"a whole number of at least {least}")
+            _require(self, name, value <= most, f"a whole number of at most {most:,}")
         for name in (
             "momentum",
             "muon_momentum",
@@ -230,21 +240,45 @@ class TrainConfig:
             "swa_fraction",
             "skip_easy",
         ):
-            _require(self, name, 0.0 <= getattr(self, name) < 1.0, "a number from 0 to less than 1")
+            _require_number(self, name, lambda x: 0.0 <= x < 1.0, "a number from 0 to less than 1")
         for name in ("warmup_fraction", "mix_probability", "teacher_weight"):
-            _require(self, name, 0.0 <= getattr(self, name) <= 1.0, "a fraction from 0 to 1")
-        start, end = self.mix_ramp
-        _require(self, "mix_ramp", 0.0 <= start <= end <= 1.0, "two growing fractions from 0 to 1")
-        for name in ("learning_rate", "muon_learning_rate", "mix_alpha", "temperature"):
-            _require(self, name, 0.0 < getattr(self, name) < math.inf, "a number above 0")
-        sides = all(isinstance(size, int) and size >= 8 for size in self.image_sizes)
-        _require(self, "image_sizes", sides, "whole numbers of at least 8 pixels")
-        _require(self, "weight_decay", 0.0 <= self.weight_decay < math.inf, "a number of at least 0")
-        _require(self, "clip_norm", self.clip_norm is None or self.clip_norm > 0, "a number above 0")
-        plain = self.name is None or (self.name not in ("", ".", "..") and Path(self.name).name == self.name)
-        _require(self, "name", plain, "a plain folder name; --runs says where it goes")
+            _require_number(self, name, lambda x: 0.0 <= x <= 1.0, "a fraction from 0 to 1")
+        ramp = self.mix_ramp
+        holds = are_growing(ramp) and ramp[0] >= 0.0 and ramp[1] <= 1.0
+        _require(self, "mix_ramp", holds, "two growing fractions from 0 to 1")
+        for name in ("learning_rate", "muon_learning_rate", "mix_alpha", "temperature", "clip_norm"):
+            if (name, self.clip_norm) != ("clip_norm", None):
+                _require_number(self, name, lambda x: x > 0.0, "a number above 0")
+        _require_number(self, "weight_decay", lambda x: x >= 0.0, "a number of at least 0")
+        sizes = self.image_sizes
+        holds = isinstance(sizes, tuple) and all(is_whole(size) and size >= 8 for size in sizes)
+        _require(self, "image_sizes", holds, "whole numbers of at least 8 pixels")
+        holds = len(sizes) <= 100 and max(sizes, default=0) <= 1024
+        _require(self, "image_sizes", holds, "at most 100 sizes, of at most 1,024 pixels")
         if self.batch_size == 1:
             raise UserError("--batch-size 1 cannot train BatchNorm: expected at least 2")
+
+
+_WHOLE_NUMBERS = {
+    "epochs": (1, 100_000),
+    "batch_size": (1, 1_000_000),
+    "validation": (0, 2**63 - 1),
+    "seed": (0, 2**63 - 1),
+    "workers": (0, 256),
+    "train_images": (1, 2**63 - 1),
+}
+"""The least and the greatest value of each. Without the greatest, a forged file could ask for a million workers."""
+
+
+def _make_plain(config: Any) -> None:
+    """Take NumPy's numbers, lists, and texts in place of folders, as Python users give them."""
+    for each in dataclasses.fields(config):
+        value = plain(getattr(config, each.name))
+        if each.name in ("data_dir", "runs") and isinstance(value, str):
+            value = Path(value)
+        object.__setattr__(
+            config, each.name, str(value) if each.name == "teacher" and isinstance(value, Path) else value
+        )
 
 
 def _require_choice(config: Any, name: str) -> None:
@@ -252,7 +286,13 @@ def _require_choice(config: Any, name: str) -> None:
     _require(config, name, getattr(config, name) in choices, f"one of {', '.join(choices)}")
 
 
+def _require_number(config: Any, name: str, fits: Callable[[float], bool], expected: str) -> None:
+    value = getattr(config, name)
+    # Beyond a billion, which no setting is, float32 would make it infinite sooner or later.
+    _require(config, name, is_number(value) and abs(value) <= 1e9 and fits(value), expected)
+
+
 def _require(config: Any, name: str, holds: bool, expected: str) -> None:
     if not holds:
         flag = "--" + name.replace("_", "-")
-        raise UserError(f"{flag} {getattr(config, name)}: expected {expected}")
+        raise UserError(f"{flag} {str(getattr(config, name))[:200]}: expected {expected}")

@@ -251,11 +251,10 @@ def _refuse_others(folder: Path) -> None:
     config = folder / CONFIG_FILE
     if not config.exists():
         return
-    found: dict[str, Any] = {}
     with contextlib.suppress(UserError):
-        found = read_object(config)
-    if found.get("library_name") != LIBRARY:
-        raise UserError(f"{folder} holds the {CONFIG_FILE} of a run or of another program: expected another folder")
+        if read_object(config).get("library_name") == LIBRARY:
+            return
+    raise UserError(f"{folder} holds the {CONFIG_FILE} of a run or of another program: expected another folder")
 
 
 def _is_unedited(folder: Path, repo_id: str | None) -> bool:

@@ -89,6 +89,7 @@ def train(
     else:
         resume = Path(resume)
         run_folder.check_resumable(resume, config)
+        run_folder.check_data_dir(resume, config)
         config = dataclasses.replace(config, fallback=False)  # a run does not change its data on the way
     teacher = None if config.teacher is None else Teacher(config.teacher)  # a wrong name waits for no download
     fabric = start_fabric(config.device, config.precision)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from thimble.checks import is_number, is_whole
 from thimble.models import MODELS, Classifier, build_model
-from thimble.system.json_text import is_number, is_whole
 
 MOST_CLASSES = 10_000
 LONGEST_CLASS_NAME = 1_000
@@ -53,8 +53,8 @@ def describe_model(metadata: Mapping[str, Any]) -> Description:
         name=name,
         arguments=arguments,
         classes=classes,
-        mean=check_constants("mean", metadata["mean"], -_LARGEST_CONSTANT),
-        std=check_constants("std", metadata["std"], 1 / _LARGEST_CONSTANT),
+        mean=check_constants("mean", metadata["mean"]),
+        std=check_constants("std", metadata["std"]),
         input_size=check_input_size(metadata["input_size"]),
     )
 
@@ -75,12 +75,13 @@ def check_classes(values: Any) -> tuple[str, ...]:
     return tuple(values)
 
 
-def check_constants(name: str, values: Any, least: float) -> tuple[float, float, float]:
-    """Mean or std: three numbers from ``least`` to ``_LARGEST_CONSTANT``.
+def check_constants(name: Literal["mean", "std"], values: Any) -> tuple[float, float, float]:
+    """Mean or std, for pixels in 0..1: three numbers, small enough for float32 to work with; those of a std above 0.
 
     Raises:
         TypeError, ValueError: they are not.
     """
+    least = 1 / _LARGEST_CONSTANT if name == "std" else -_LARGEST_CONSTANT
     if not isinstance(values, list) or not all(is_number(value) for value in values):
         raise TypeError(f"{name} {str(values)[:50]} is no list of numbers")
     if len(values) != 3 or not all(least <= value <= _LARGEST_CONSTANT for value in values):

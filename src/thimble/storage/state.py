@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from thimble.system.json_text import is_number, is_whole
+from thimble.checks import is_number, is_whole
 
 ROW = (
     "epoch",

@@ -61,16 +61,6 @@ def read_object(path: Path, at_most: int = MEBIBYTE) -> dict[str, Any]:
         raise UserError(f"cannot read {path}: {error}; expected the JSON object that Thimble wrote") from error
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value out of JSON is a finite number; true and false are none."""
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value out of JSON is a whole number, written without a point; true and false are none."""
-    return type(value) is int
-
-
 def _unknown(text: str) -> None:
     """What stands for NaN, Infinity and -Infinity."""
 
