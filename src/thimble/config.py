@@ -295,4 +295,5 @@ def _require_number(config: Any, name: str, fits: Callable[[float], bool], expec
 def _require(config: Any, name: str, holds: bool, expected: str) -> None:
     if not holds:
         flag = "--" + name.replace("_", "-")
-        raise UserError(f"{flag} {str(getattr(config, name))[:200]}: expected {expected}")
+        found = str(getattr(config, name))[:200]
+        raise UserError(f"{flag} {found if found.isprintable() else repr(found)}: expected {expected}")

@@ -51,21 +51,17 @@ def download(url: str, path: Path, num_bytes: int, *, progress: bool = False) ->
 
 def _watch(thread: threading.Thread, transfer: _Transfer, shown: Any) -> None:
     """Wait for the end of a transfer, as long as it is fast enough."""
-    began, before = time.monotonic(), 0
-    drawn = 0
-    while thread.is_alive():
+    began, before, drawn, alive = time.monotonic(), 0, 0, True
+    while alive:
         thread.join(min(_LOOK_SECONDS, WINDOW_SECONDS / 4))
-        received = transfer.received
+        alive, received = thread.is_alive(), transfer.received
         if shown is not None:
             shown.update(received - drawn)
-        drawn = received
-        seconds = time.monotonic() - began
-        if seconds >= WINDOW_SECONDS and thread.is_alive():
+        drawn, seconds = received, time.monotonic() - began
+        if alive and seconds >= WINDOW_SECONDS:
             if received - before < LEAST_BYTES_PER_SECOND * WINDOW_SECONDS:
-                raise DownloadError(
-                    f"delivered {received - before:,} bytes in {seconds:.3g} s, expected"
-                    f" {LEAST_BYTES_PER_SECOND:,} a second"
-                )
+                found = f"{received - before:,} bytes in {seconds:.3g} s"
+                raise DownloadError(f"delivered {found}, expected {LEAST_BYTES_PER_SECOND:,} a second")
             began, before = time.monotonic(), received
 
 

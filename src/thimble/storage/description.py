@@ -83,9 +83,9 @@ def check_constants(name: Literal["mean", "std"], values: Any) -> tuple[float, f
     """
     least = 1 / _LARGEST_CONSTANT if name == "std" else -_LARGEST_CONSTANT
     if not isinstance(values, list) or not all(is_number(value) for value in values):
-        raise TypeError(f"{name} {str(values)[:50]} is no list of numbers")
+        raise TypeError(f"{name} {_short(values)} is no list of numbers")
     if len(values) != 3 or not all(least <= value <= _LARGEST_CONSTANT for value in values):
-        raise ValueError(f"{name} {str(values)[:50]}, expected three numbers from {least:g} to {_LARGEST_CONSTANT:g}")
+        raise ValueError(f"{name} {_short(values)}, expected three numbers from {least:g} to {_LARGEST_CONSTANT:g}")
     red, green, blue = map(float, values)
     return red, green, blue
 
@@ -97,9 +97,9 @@ def check_input_size(values: Any) -> tuple[int, int, int]:
         TypeError, ValueError: it is none.
     """
     if not isinstance(values, list) or not all(is_whole(value) for value in values):
-        raise TypeError(f"input_size {str(values)[:50]} is no list of whole numbers")
+        raise TypeError(f"input_size {_short(values)} is no list of whole numbers")
     if len(values) != 3 or values[0] != 3 or not all(1 <= value <= LARGEST_SIDE for value in values[1:]):
-        raise ValueError(f"input_size {str(values)[:50]}, expected 3 channels, and sides from 1 to {LARGEST_SIDE}")
+        raise ValueError(f"input_size {_short(values)}, expected 3 channels, and sides from 1 to {LARGEST_SIDE}")
     channels, height, width = values
     return channels, height, width
 
@@ -107,10 +107,14 @@ def check_input_size(values: Any) -> tuple[int, int, int]:
 def _check_arguments(values: Any) -> dict[str, Any]:
     """What an architecture is called with. Every one of ours takes these two, and no other."""
     if not isinstance(values, dict) or not values.keys() <= {"num_classes", "dropout"}:
-        raise TypeError(f"arguments {str(values)[:50]}, expected num_classes and dropout")
+        raise TypeError(f"arguments {_short(values)}, expected num_classes and dropout")
     num_classes, dropout = values.get("num_classes", 0), values.get("dropout", 0.0)
     if not is_whole(num_classes) or not 1 <= num_classes <= MOST_CLASSES:
-        raise ValueError(f"num_classes {str(num_classes)[:20]}, expected 1 to {MOST_CLASSES:,}")
+        raise ValueError(f"num_classes {_short(num_classes)}, expected 1 to {MOST_CLASSES:,}")
     if not is_number(dropout) or not 0 <= dropout <= 1:
-        raise ValueError(f"dropout {str(dropout)[:20]}, expected 0 to 1")
+        raise ValueError(f"dropout {_short(dropout)}, expected 0 to 1")
     return dict(values)
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:50]
