@@ -6,7 +6,9 @@ import contextlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +16,19 @@ import torch
 from fuzz_inputs import RECORDS, good, progress, small_model, training
 
 from thimble import cli
+from thimble.card import model_card
+from thimble.checkpoint import load_model
 from thimble.config import RunError, UserError
 from thimble.data import cifar10, shapes10
+from thimble.evaluation import predict
 from thimble.exporting.exported import open_exported
+from thimble.models import Classifier
 from thimble.overlay import draw
 from thimble.progress import Progress, restore_progress
 from thimble.run_folder import read_config as config_of
 from thimble.run_folder import read_metrics, to_dict
 from thimble.storage.environment import read_environment
+from thimble.summary import summarize
 
 
 class Finding(Exception):
@@ -63,13 +70,20 @@ def _verb(*arguments: str) -> None:
     raise (UserError if code == 2 else RunError)(complaint.strip())
 
 
+def _by_the_command_line(content: bytes) -> bool:
+    """Whether a file is read as from a shell too: one in eight, as it takes ten times as long."""
+    return zlib.crc32(content) % 8 == 0
+
+
 def _read_weights(content: bytes, folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(content)
-    (folder / "x.png").write_bytes(good("image")[0])
-    _verb("summary", str(path), "--json")
-    _verb("card", str(path))
-    _verb("predict", str(folder / "x.png"), "--model", str(path), "--json")
+    if _by_the_command_line(content):
+        _verb("summary", str(path), "--json")
+    model = load_model(path)
+    summarize(model)
+    model_card(path)
+    predict(torch.zeros(3, 8, 8, dtype=torch.uint8), model)
 
 
 def _read_state(content: bytes, folder: Path) -> None:
@@ -86,6 +100,8 @@ def _read_state(content: bytes, folder: Path) -> None:
 def _read_config(content: bytes, folder: Path) -> None:
     (folder / "config.json").write_bytes(content)
     json.dumps(to_dict(config_of(folder)))
+    if not _by_the_command_line(content):
+        return
     try:
         _verb("train", "--resume", str(folder))
     except UserError as error:
@@ -136,7 +152,14 @@ def _read_archive(content: bytes, folder: Path) -> None:
 def _read_image(content: bytes, folder: Path) -> None:
     path = folder / "x.png"
     path.write_bytes(content)
-    _verb("predict", str(path), "--json")
+    if _by_the_command_line(content):
+        _verb("predict", str(path), "--json")
+    predict(path, shipped())
+
+
+@cache
+def shipped() -> Classifier:
+    return load_model("reference")
 
 
 READERS: dict[str, Callable[[bytes, Path], None]] = {
