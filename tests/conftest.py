@@ -20,10 +20,11 @@ from thimble.models import Classifier
 
 @pytest.fixture(autouse=True)
 def heeded_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM work, also where the tests run in the background of a script, which has them ignored."""
+    """Signals work, also where the tests run in the background of a script or under nohup, which have them ignored."""
     previous = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
         signal.SIGTERM: signal.signal(signal.SIGTERM, signal.SIG_DFL),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     }
     yield
     for number, handler in previous.items():

@@ -20,6 +20,7 @@ LAYERS = [
     {"plots", "demo"},
     {"training", "comparison", "explanation", "exporting"},
     {"session"},
+    {"claim"},
     {"evaluation", "summary", "run_folder", "overlay"},
     {"distillation", "progress"},
     {"optim", "checkpoint", "batches"},

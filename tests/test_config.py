@@ -134,8 +134,8 @@ def test_a_batch_of_one_cannot_train_batchnorm() -> None:
         TrainConfig(batch_size=1)
 
 
-@pytest.mark.parametrize("name", ["a/b", "/tmp/x", "..", ".", "", "../up", "trailing/"])
-def test_a_run_must_stay_in_its_folder(name: str) -> None:
+@pytest.mark.parametrize("name", ["a/b", "/tmp/x", "..", ".", "", "../up", "trailing/", "a\0b", "a/\nb", 3, True])
+def test_a_run_must_stay_in_its_folder(name: Any) -> None:
     with pytest.raises(UserError, match=r"^--name .*: expected a plain folder name; --runs says where it goes$"):
         TrainConfig(name=name)
 
@@ -220,7 +220,6 @@ def test_whatever_stands_in_a_setting_it_is_taken_or_refused_in_a_line(settings:
         ("model", None, "the name of a network"),
         ("data_dir", 5, "the name of a folder"),
         ("runs", None, "the name of a folder"),
-        ("name", "a\0b", "a plain folder name; --runs says where it goes"),
         ("augment", {}, "the settings of the augmentation"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import shutil
 import signal
 from typing import Any
 
@@ -15,7 +16,7 @@ from training_runs import FAST, Interrupting, rows, same_tensors, tensors
 import thimble.training
 from thimble.checkpoint import load_state, save_state
 from thimble.config import Interrupted, RunError, TrainConfig, UserError
-from thimble.progress import Observer, Row
+from thimble.progress import Observer, Progress, Row
 from thimble.training import train
 
 
@@ -28,7 +29,7 @@ from thimble.training import train
         (4, 5, signal.SIGINT, "reference"),
         (5, 5, signal.SIGINT, "reference"),
         (9, 10, signal.SIGINT, "reference"),
-        (2, 3, signal.SIGTERM, "reference"),
+        (2, 3, signal.SIGHUP, "reference"),
         (9, 10, signal.SIGTERM, "reference"),
         (2, 3, signal.SIGINT, "fast"),
         (5, 5, signal.SIGINT, "fast"),
@@ -83,6 +84,100 @@ def test_a_signal_during_validation_stops_after_the_epoch(
         train(little_run)
     monkeypatch.setattr(thimble.training, "infer", infer)
     assert len(train(resume=str(little_run.runs / "run")).history) == 2
+
+
+def test_a_second_signal_and_one_during_the_test_say_how_to_go_on(
+    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Impatient(Observer):
+        def step(self, progress: Progress) -> None:
+            if progress.step == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    run, message = little_run.runs / "run", r"interrupted: thimble train --resume .*run goes on from its last state"
+    with pytest.raises(Interrupted, match=message):
+        train(little_run, observer=Impatient())
+    assert load_state(run)[1]["step"] == 5
+    evaluate = vars(thimble.training)["evaluate"]
+    monkeypatch.setattr(thimble.training, "evaluate", interrupted)
+    with pytest.raises(Interrupted, match=message):
+        train(resume=run)
+    assert load_state(run)[1]["step"] == 10
+    monkeypatch.setattr(thimble.training, "evaluate", evaluate)
+    assert len(train(resume=run).history) == 2
+
+
+def test_a_run_whose_first_save_failed_is_resumed_from_its_first_step_wherever_it_is(
+    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(little_run, name="whole")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    class Filling(Observer):
+        def step(self, progress: Progress) -> None:
+            monkeypatch.setattr(os, "fsync", full)
+
+    fsync, run = os.fsync, little_run.runs / "run"
+    with pytest.raises(RunError, match="No space left on device; free some space"):
+        train(little_run, observer=Filling())
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert not list((run / "last.ckpt").iterdir())
+    run = run.rename(little_run.runs / "moved")
+    told: list[str] = []
+    listening = Observer()
+    monkeypatch.setattr(listening, "message", told.append)
+    assert train(resume=run, observer=listening).run == run
+    assert told == [f"{run} stopped before it had saved anything: it begins again at its first step"]
+    assert same_tensors(tensors(run), tensors(whole.run))
+    assert not (little_run.runs / "run").exists()
+
+
+def test_a_run_that_is_moved_or_deleted_while_it_trains_ends_in_one_line(little_run: TrainConfig) -> None:
+    run, elsewhere = little_run.runs / "run", little_run.runs / "elsewhere"
+    whole = train(little_run, name="whole")
+
+    class Moving(Observer):
+        def step(self, progress: Progress) -> None:
+            if progress.step == 7:
+                run.rename(elsewhere)
+
+    class Deleting(Observer):
+        def step(self, progress: Progress) -> None:
+            if progress.step == 2:
+                shutil.rmtree(run)
+
+    with pytest.raises(RunError, match=r"run was moved or deleted while it was trained: .* --resume FOLDER"):
+        train(little_run, observer=Moving())
+    assert not run.exists()
+    assert same_tensors(tensors(train(resume=elsewhere).run), tensors(whole.run))
+    with pytest.raises(RunError, match="was moved or deleted"):
+        train(little_run, observer=Deleting())
+    assert not run.exists()
+
+
+def test_a_run_that_is_being_trained_is_not_trained_by_another(little_run: TrainConfig) -> None:
+    refused: list[str] = []
+
+    class Trying(Observer):
+        def epoch(self, row: Row) -> None:
+            for changes in ({"resume": little_run.runs / "run"}, {"config": little_run, "overwrite": True}):
+                with pytest.raises(UserError, match="is being trained by process") as caught:
+                    train(**changes)
+                refused.append(str(caught.value))
+
+    before = train(little_run, name="before")
+    result = train(little_run, observer=Trying(), workers=2)
+    assert len(refused) == 4
+    assert same_tensors(tensors(result.run), tensors(before.run))
+    with pytest.raises(UserError, match="is finished"):  # at rest again
+        train(resume=result.run)
+    assert not (result.run / ".lock").exists()
 
 
 def test_another_number_of_processes_does_not_resume_a_run(little_run: TrainConfig) -> None:

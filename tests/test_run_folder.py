@@ -1,4 +1,4 @@
-"""The run folder: begun once, found again, and its logs."""
+"""The run folder: found again, and its logs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 
-from thimble.config import AugmentConfig, TrainConfig, UserError
+from thimble.config import AugmentConfig, RunError, TrainConfig, UserError
 from thimble.run_folder import (
     COLUMNS,
     RESUMABLE,
-    begin,
+    Curves,
     check_data_dir,
     check_resumable,
     from_dict,
     read_config,
     read_metrics,
     to_dict,
+    write_json,
     write_logs,
 )
 
@@ -93,44 +94,6 @@ def row(epoch: int, accuracy: float | None) -> dict[str, float | int | None]:
     }
 
 
-def test_begin_writes_the_configuration_and_reads_it_back(tmp_path: Path) -> None:
-    config = TrainConfig(runs=tmp_path / "runs", name="first", data_dir=tmp_path, clip_norm=2.0)
-    run = begin(config)
-    assert run == tmp_path / "runs" / "first"
-    assert read_config(run) == config
-
-
-def test_a_run_without_a_name_is_named_after_model_data_and_time(tmp_path: Path) -> None:
-    run = begin(TrainConfig(runs=tmp_path, data="shapes10"))
-    assert run.name.startswith("reference-shapes10-2")
-
-
-def test_an_existing_folder_is_kept_unless_asked(tmp_path: Path) -> None:
-    run = begin(TrainConfig(runs=tmp_path, name="x"))
-    (run / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="--overwrite to lose it"):
-        begin(TrainConfig(runs=tmp_path, name="x"))
-    assert (run / "notes.txt").exists()
-    begin(TrainConfig(runs=tmp_path, name="x", overwrite=True))
-    assert not (run / "notes.txt").exists()
-
-
-def test_overwrite_deletes_only_run_folders(tmp_path: Path) -> None:
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
-    with pytest.raises(UserError, match="is no run folder"):
-        begin(TrainConfig(runs=tmp_path, name="thesis", overwrite=True))
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="is no run folder"):
-        begin(TrainConfig(runs=tmp_path, name="file", overwrite=True))
-    assert (tmp_path / "thesis" / "chapter.txt").exists()
-
-
-def test_an_empty_folder_can_be_begun_in(tmp_path: Path) -> None:
-    (tmp_path / "x").mkdir()
-    assert begin(TrainConfig(runs=tmp_path, name="x")) == tmp_path / "x"
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -153,11 +116,15 @@ def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
         read_config(tmp_path)
 
 
-def test_a_run_that_died_before_its_first_state_says_what_to_do(tmp_path: Path) -> None:
+def test_a_run_that_lost_its_state_is_not_begun_again_over_its_logs(tmp_path: Path) -> None:
     config = TrainConfig(runs=tmp_path, name="x")
-    run = begin(config)
-    with pytest.raises(UserError, match="start it again with --overwrite"):
-        check_resumable(run, config)
+    write_json(tmp_path / "config.json", to_dict(config))
+    check_resumable(tmp_path, config)  # a run that died before it had saved anything
+    (tmp_path / "last.ckpt").mkdir()  # where a first save failed
+    check_resumable(tmp_path, config)
+    write_logs(tmp_path, config, [row(1, 0.7)])
+    with pytest.raises(UserError, match=r"has lost its last\.ckpt/state\.safetensors, from which it would go on"):
+        check_resumable(tmp_path, config)
 
 
 def test_logs_hold_every_epoch_and_mark_the_best(tmp_path: Path) -> None:
@@ -260,6 +227,34 @@ def test_what_may_change_on_resumption_are_fields() -> None:
     assert not RESUMABLE & {"teacher_weight", "temperature", "mix_probability", "mix_alpha", "mix_ramp", "swa_fraction"}
 
 
+def test_curves_are_what_tensorboard_reads_with_what_a_died_run_wrote_left_out(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for first, epochs in ((1, (1, 2, 3)), (3, (3, 4))):
+        curves = Curves(tmp_path, first)
+        for epoch in epochs:
+            curves.add(row(epoch, None if epoch == 4 else 0.1 * first))
+        curves.close()
+    read = EventAccumulator(str(tmp_path / "tensorboard"))
+    read.Reload()
+    assert [(one.step, round(one.value, 4)) for one in read.Scalars("validation/accuracy")] == [
+        (1, 0.1),
+        (2, 0.1),
+        (3, 0.3),
+    ]
+    assert [one.step for one in read.Scalars("train/loss")] == [1, 2, 3, 4]
+    assert set(read.Tags()["scalars"]) >= {"learning/rate", "seconds", "images/per_second"}
+
+
+def test_curves_on_a_full_disk_are_one_line(tmp_path: Path) -> None:
+    curves = Curves(tmp_path, 1)
+    curves._file.close()
+    curves._file = curves._records._writer = Path("/dev/full").open("wb")  # noqa: SIM115 - close() cannot empty it
+    with pytest.raises(RunError, match=r"cannot write .*tfevents.*No space left"):
+        curves.add(row(1, 0.5))
+    curves.close()
+
+
 def test_a_configuration_is_read_from_a_regular_file_of_sensible_size(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     for content in (
@@ -339,7 +334,8 @@ def test_a_table_in_no_regular_file_or_too_large(tmp_path: Path) -> None:
 def test_a_resumed_run_downloads_into_no_folder_that_only_its_settings_name(tmp_path: Path) -> None:
     """They may be somebody else's. A folder that holds the data is read; one of the user's own is as good as ever."""
     config = TrainConfig(runs=tmp_path, name="x", data_dir=tmp_path / "elsewhere")
-    run = begin(config)
+    run = tmp_path / "x"
+    write_json(run / "config.json", to_dict(config))
     with pytest.raises(UserError, match="holds no CIFAR-10 any more: put it back, or name another folder"):
         check_data_dir(run, config)
     check_data_dir(run, dataclasses.replace(config, data_dir=tmp_path / "mine"))
@@ -351,5 +347,6 @@ def test_a_resumed_run_downloads_into_no_folder_that_only_its_settings_name(tmp_
 
 
 def test_a_folder_of_a_run_in_other_bytes_than_utf8_comes_back(tmp_path: Path) -> None:
-    run = begin(TrainConfig(runs=tmp_path, name="x", data_dir=Path(os.fsdecode(b"caf\xe9"))))
-    assert os.fsencode(read_config(run).data_dir or "") == b"caf\xe9"
+    config = TrainConfig(data_dir=Path(os.fsdecode(b"caf\xe9")))
+    write_json(tmp_path / "config.json", to_dict(config))
+    assert os.fsencode(read_config(tmp_path).data_dir or "") == b"caf\xe9"

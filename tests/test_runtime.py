@@ -50,7 +50,7 @@ print(before, faults())
 @pytest.fixture
 def handlers() -> Iterator[None]:
     """The handlers of the test runner, put back even where a test fails."""
-    saved = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    saved = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in saved.items():
         signal.signal(number, handler)
@@ -70,7 +70,7 @@ def test_seeds_differ_in_every_part() -> None:
 
 
 @pytest.mark.usefixtures("handlers")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_a_request(number: signal.Signals) -> None:
     previous = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with stop_on_signal() as request:
@@ -98,6 +98,15 @@ def test_the_second_signal_interrupts(second: signal.Signals) -> None:
         work()
     assert seen == [signal.SIGTERM]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == previous
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_terminal_that_hangs_up_twice_is_not_impatient() -> None:
+    """A closed terminal sends SIGHUP, and so does its shell."""
+    with stop_on_signal() as request:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert request.signal == signal.SIGHUP
 
 
 @pytest.mark.usefixtures("handlers")
@@ -161,7 +170,7 @@ def test_no_gpu_is_the_users_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_fabric_on_the_cpu(monkeypatch: pytest.MonkeyPatch, precision: Any, name: str, dtype: torch.dtype) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for variable in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+    for variable in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
         monkeypatch.delenv(variable, raising=False)
     fabric = start_fabric("auto", precision)
     assert (fabric.world_size, fabric.global_rank, fabric.device.type) == (1, 0, "cpu")
@@ -213,14 +222,13 @@ def test_the_processor_has_a_name_without_proc(monkeypatch: pytest.MonkeyPatch) 
     assert environment(fabric)["processor"] == "pdp11"
 
 
-def test_stop_on_signal_goes_on_ignoring_what_the_process_was_told_to_ignore() -> None:
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with stop_on_signal() as request:
-            os.kill(os.getpid(), signal.SIGINT)
-        assert not request
-    finally:
-        signal.signal(signal.SIGINT, previous)
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_stop_on_signal_goes_on_ignoring_what_the_process_was_told_to_ignore(number: signal.Signals) -> None:
+    signal.signal(number, signal.SIG_IGN)  # as nohup does
+    with stop_on_signal() as request:
+        os.kill(os.getpid(), number)
+    assert not request
 
 
 @pytest.mark.parametrize(

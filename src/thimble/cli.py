@@ -1,6 +1,7 @@
 """The command line: how a verb is found, its mistakes told, and its exit code. With ``verbs``, all that prints.
 
-Exit codes: 0 done, 1 failed, 2 the user's mistake (one line, no traceback), 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 the user's mistake (one line, no traceback), 130 interrupted. A verb does what it was
+asked for whether or not anybody reads its output: where a pipe is closed or a terminal gone, the output is dropped.
 """
 
 from __future__ import annotations
@@ -21,16 +22,32 @@ import tyro
 
 from .config import Interrupted, RunError, TrainConfig, UserError
 from .recipes import DEFAULT_RECIPE, Recipe, find_recipe
+from .system.lock import locked
+from .system.output import enduring, failure_of
 from .verbs import VERBS
 from .verbs.options import Flat, fail
 from .version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code. After --help, tyro raises SystemExit(0) itself."""
-    if argv is None and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
-        signal.signal(signal.SIGTERM, _interrupt)
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run one verb and return its exit code. After --help, tyro raises SystemExit(0) itself.
+
+    Args:
+        argv: the arguments; by default this process's own, whose signals and streams are then set up too.
+    """
+    os.environ["MPLBACKEND"] = "Agg"  # draws to files only, whatever Jupyter or Colab have in the environment
+    if argv is not None:
+        return _run(list(argv))
+    _set_up_process()
+    code = _run(sys.argv[1:])
+    lost = failure_of(sys.stdout)
+    if lost is not None and code == 0:
+        return fail(f"cannot write to the standard output: {lost.strerror}; part of it is lost", 1)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the verb that the arguments name, and turn whatever it raises into a line and an exit code."""
     if arguments == ["--version"]:
         print(f"thimble {__version__}")
         return 0
@@ -44,10 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(str(error), 130)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
-    except BrokenPipeError:
-        # The reader, such as `head`, has had enough. Python would complain once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:  # a disk or a file that fails where no message of our own foresaw it
         return fail(str(error), 1)
 
@@ -103,8 +116,27 @@ def _unboxed(complaint: str) -> str:
     return " ".join(sections[0]).rstrip(".") if sections else " ".join(complaint.split())
 
 
+def _set_up_process() -> None:
+    """Signals that stop a process are Ctrl-C by other means; nothing that is printed can stop it."""
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    if os.name != "posix":
+        return
+    for descriptor in range(3):  # else a file opened later would get a closed stream's number, and its output
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None:  # closed before we began
+            setattr(sys, name, enduring(stream))
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    # SIGTERM is Ctrl-C by other means. The training loop has a gentler handler of its own.
+    # The training loop has a gentler handler of its own.
     raise KeyboardInterrupt
 
 
@@ -136,21 +168,31 @@ def _train_verb(arguments: list[str]) -> Callable[..., int]:
             report: Write report.html at the end: what the network learned, where it fails and why.
         """
         from .console import TrainingConsole
+        from .runtime import launched
         from .training import train as train_model
 
-        if os.environ.get("RANK", "0") != "0":  # under torchrun, the first process speaks for all
+        if launched().rank != 0:  # under torchrun, the first process speaks for all
             train_model(config, resume=resume)
             return 0
         with TrainingConsole() as observer:
             result = train_model(config, resume=resume, observer=observer)
             observer.finish(result)
         if report:
-            from .reporting import write_report
-
-            print(f"report: {write_report(result.run, data_dir=config.data_dir)}")
+            _report(result.run, config.data_dir)
         return 0
 
     return train
+
+
+def _report(run: Path, data_dir: Path | None) -> None:
+    """Write the report of a run that is trained and saved."""
+    from .reporting import write_report
+
+    try:
+        with locked(run):  # else a run that overwrites this one could get its report
+            print(f"report: {write_report(run, data_dir=data_dir)}")
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted: {run} is trained and saved; thimble report {run} writes its report") from None
 
 
 def _option(arguments: list[str], name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A run's folder: how it begins, how it is found again, and the logs that grow in it.
+"""A run's folder: how it is found again, and the logs that grow in it. How it begins: ``claim``.
 
     runs/<name>/config.json  environment.json  metrics.csv  training_logs.md  last.ckpt/  tensorboard/
                 model.safetensors
@@ -9,18 +9,20 @@ interrupted, or died, and was resumed has the logs of one that was not. docs/run
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
-import errno
 import io
+import itertools
 import json
 import os
-import shutil
+import platform
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import STATE_FOLDER, WEIGHTS_FILE
+from .checkpoint import STATE_FILE, STATE_FOLDER, WEIGHTS_FILE
 from .config import AugmentConfig, RunError, TrainConfig, UserError
 from .data import has_cifar10
 from .progress import Row
@@ -39,6 +41,7 @@ COLUMNS = {
 }
 """The columns of metrics.csv, in order, with the format that a person reads them in."""
 
+_event_files = itertools.count()
 _MOST_METRICS = 32 * MEBIBYTE
 """Of metrics.csv: 100,000 epochs, the most that there can be, have less."""
 _LARGEST_METRIC = 1e38
@@ -81,46 +84,6 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
                 listed = ", ".join(sorted(difference))[:200]
                 raise UserError(f"not the configuration of a Thimble run: it {what} {listed}")
     return TrainConfig(**{**values, "augment": AugmentConfig(**augment)})
-
-
-def check_new(config: TrainConfig) -> None:
-    """Refuse a run whose folder exists, before anything is downloaded or built for it.
-
-    Raises:
-        UserError: the folder exists and ``overwrite`` is off, or it holds something that is no run, or it is barred.
-    """
-    if config.name is None:
-        return
-    run = config.runs / config.name
-    try:
-        taken = run.exists() and any(run.iterdir() if run.is_dir() else [run])
-        if taken and not config.overwrite:
-            raise UserError(f"{run} exists: choose another --name, or --resume {run}, or --overwrite to lose it")
-        if taken and not (run / "config.json").is_file():
-            raise UserError(f"{run} is no run folder: expected one with a config.json; --overwrite deletes only those")
-    except OSError as error:
-        raise UserError(f"cannot look at {run}: {error.strerror}; expected a folder for runs, see --runs") from error
-
-
-def begin(config: TrainConfig) -> Path:
-    """Make the folder of a new run and write its configuration.
-
-    Raises:
-        UserError: see ``check_new``; or no folder can be made there.
-        RunError: the disk is full.
-    """
-    check_new(config)
-    run = config.runs / (config.name or f"{config.model}-{config.data}-{time.strftime('%Y%m%d-%H%M%S')}")
-    try:
-        if run.is_dir():
-            shutil.rmtree(run)
-        run.mkdir(parents=True)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(f"cannot make {run}: {error.strerror}; free some space") from error
-        raise UserError(f"cannot make {run}: {error.strerror}; expected a folder to write to, see --runs") from error
-    write_json(run / "config.json", to_dict(config))
-    return run
 
 
 def read_config(run: Path) -> TrainConfig:
@@ -195,33 +158,73 @@ def check_resumable(run: Path, config: TrainConfig) -> None:
             raise UserError(f"{run} began with {flag} {began[name]}, not {asked[name]}: a run keeps its recipe")
     if (run / WEIGHTS_FILE).is_file():
         raise UserError(f"{run} is finished: its model is {run / WEIGHTS_FILE}; start a new run to train on")
-    if not (run / STATE_FOLDER).is_dir():
-        raise UserError(f"{run} has no {STATE_FOLDER}, it stopped before its first: start it again with --overwrite")
+    if not has_state(run) and (run / "metrics.csv").is_file():
+        raise UserError(
+            f"{run} has lost its {STATE_FOLDER}/{STATE_FILE}, from which it would go on: expected it beside its"
+            " metrics.csv; begin another run"
+        )
+
+
+def has_state(run: Path) -> bool:
+    """Whether a run got as far as its first save. One that did not is resumed from its first step."""
+    return (run / STATE_FOLDER / STATE_FILE).is_file()
 
 
 class Curves:
     """The same figures for TensorBoard: ``tensorboard --logdir runs`` draws the runs over one another.
 
+    Written here and now, not by a thread of its own as ``torch.utils.tensorboard`` does it, whose failure nobody would
+    catch.
+
     Args:
         run: the run's folder; the event files go into ``tensorboard/`` in it.
         first_epoch: rows from this epoch on are about to be added; what a died run wrote of them is void.
+
+    Raises:
+        RunError: the file cannot be written.
     """
 
     def __init__(self, run: Path, first_epoch: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # takes a second, and only a training needs it
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=first_epoch)
+        name = f"events.out.tfevents.{int(time.time()):010d}.{platform.node()}.{os.getpid()}.{next(_event_files)}"
+        self.path = run / "tensorboard" / name
+        with self._telling():
+            self.path.parent.mkdir(exist_ok=True)
+            self._file = self.path.open("ab")
+        self._records = RecordWriter(self._file)
+        self._write(file_version="brain.Event:2")
+        self._write(step=first_epoch, session_log=SessionLog(status=SessionLog.START))
 
     def add(self, row: Row) -> None:
         """Add an epoch's row, and let it be seen at once."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
         for name, value in row.items():
             if name != "epoch" and value is not None:
-                self.writer.add_scalar(name.replace("_", "/", 1) if "_" in name else name, value, row["epoch"])
-        self.writer.flush()
+                tag = name.replace("_", "/", 1)
+                summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+                self._write(step=row["epoch"], summary=summary)
 
     def close(self) -> None:
         """Close the file."""
-        self.writer.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _write(self, **fields: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        with self._telling():
+            self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(f"cannot write {self.path}: {error.strerror}; free some space and try again") from error
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,32 +51,113 @@ def has_bfloat16(device: Literal["auto", "cpu", "gpu"]) -> bool:
     return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16"))
 
 
-def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: str) -> Fabric:
+@dataclass(frozen=True)
+class Launch:
+    """Which of how many processes this one is.
+
+    Attributes:
+        rank: from 0, among all of them.
+        size: how many there are, on all machines.
+        local_size: how many there are on this machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_size: int = 1
+
+
+def launched() -> Launch:
+    """How this process was started: by torchrun as one of several, otherwise alone, whatever a scheduler may set.
+
+    Raises:
+        UserError: torchrun's variables are not as torchrun sets them; or another program set them for several.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        size = os.environ.get("WORLD_SIZE", "")
+        if size.isdecimal() and int(size) > 1:  # several are meant, and as one each they would not be what was meant
+            raise UserError(
+                f"WORLD_SIZE is {size} in the environment, but torchrun did not start this process: start several"
+                " processes with torchrun, or unset WORLD_SIZE to train in one"
+            )
+        return Launch()
+    launch = Launch(_torchruns("RANK"), _torchruns("WORLD_SIZE"), _torchruns("LOCAL_WORLD_SIZE"))
+    whole = launch.local_size > 0 and launch.size % launch.local_size == 0
+    if not (whole and launch.rank < launch.size and _torchruns("LOCAL_RANK") < launch.local_size):
+        raise UserError(
+            f"RANK {launch.rank}, WORLD_SIZE {launch.size} and LOCAL_WORLD_SIZE {launch.local_size} in the environment"
+            " do not fit together: expected what torchrun sets"
+        )
+    return launch
+
+
+def _torchruns(name: str) -> int:
+    value = os.environ.get(name, "")
+    if not value.isdecimal():
+        raise UserError(f"{name} is {value!r} in the environment: expected the whole number that torchrun sets")
+    return int(value)
+
+
+def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: str, launch: Launch | None = None) -> Fabric:
     """Start lightning-fabric on this machine: one process, or all those that torchrun started.
 
     Raises:
         UserError: a GPU was asked for and there is none.
     """
-    with warnings.catch_warnings():
+    launch = launch or launched()
+    with warnings.catch_warnings(), _without_schedulers(launch):
         # Importing it costs seconds and may warn of its own dependencies' deprecations: not the user's business.
         warnings.simplefilter("ignore")
         from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+        from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+        class Alone(LightningEnvironment):
+            """One process, whatever the variables say of a rank."""
+
+            creates_processes_externally = False
+
+            def local_rank(self) -> int:
+                return 0
+
+            def node_rank(self) -> int:
+                return 0
+
+            def teardown(self) -> None:
+                """The variables are the user's."""
 
     if device == "gpu" and not torch.cuda.is_available():
         raise UserError("--device gpu: PyTorch found no GPU here; expected one, or --device cpu")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces bf16; environment.json says it too
     use_gpu = device != "cpu" and torch.cuda.is_available()
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    fabric = Fabric(
-        accelerator="cuda" if use_gpu else "cpu",
-        devices=local_world_size,
-        num_nodes=world_size // local_world_size,
-        strategy=_data_parallel() if world_size > 1 else "auto",
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
-    )
-    fabric.launch()
+    with _without_schedulers(launch):
+        fabric = Fabric(
+            accelerator="cuda" if use_gpu else "cpu",
+            devices=launch.local_size,
+            num_nodes=launch.size // launch.local_size,
+            strategy=_data_parallel() if launch.size > 1 else "auto",
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+            plugins=[TorchElasticEnvironment() if launch.size > 1 else Alone()],
+        )
+        fabric.launch()
     return fabric
+
+
+@contextlib.contextmanager
+def _without_schedulers(launch: Launch) -> Iterator[None]:
+    """Hide from lightning-fabric what it would take for a scheduler's or its own command line's orders.
+
+    It reads them when it is imported and when it starts, and a stray one raises, or changes device or precision.
+    """
+    prefixes = ["LT_", "SLURM_", "JSM_"]  # the last two have ranks too
+    if launch.size == 1:
+        prefixes += ["RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"]
+    hidden = {name: value for name, value in os.environ.items() if name.startswith(tuple(prefixes))}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _data_parallel() -> DDPStrategy:
@@ -109,8 +191,12 @@ def keep_freed_memory() -> bool:
     return all([mallopt(parameter, value) == 1 for parameter, value in settings])
 
 
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals that ask a process to stop: Ctrl-C, a scheduler or `kill`, and a terminal that is closed."""
+
+
 class StopRequest:
-    """Whether Ctrl-C or SIGTERM asked this process to stop; false until then."""
+    """Whether Ctrl-C, SIGTERM or SIGHUP asked this process to stop; false until then."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -121,22 +207,23 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Turn the first Ctrl-C or SIGTERM inside the block into a request that the block polls.
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP inside the block into a request that the block polls.
 
-    A second one interrupts at once with KeyboardInterrupt. Outside the main thread, where Python allows no signal
-    handlers, nothing is caught and nothing is ever requested.
+    A second Ctrl-C or SIGTERM interrupts at once with KeyboardInterrupt; not a second SIGHUP, as a closed terminal may
+    send it both by itself and by its shell. Outside the main thread, where Python allows no signal handlers, nothing
+    is caught and nothing is ever requested.
     """
     request = StopRequest()
-    caught = (signal.SIGINT, signal.SIGTERM)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if request:
+        if not request:
+            request.signal = signal.Signals(number)
+        elif number in (signal.SIGINT, signal.SIGTERM):
             raise KeyboardInterrupt
-        request.signal = signal.Signals(number)
 
     try:
         # What this process was told to ignore, as nohup and a shell's & tell it, it goes on ignoring.
-        heeded = [number for number in caught if signal.getsignal(number) is not signal.SIG_IGN]
+        heeded = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
         previous = {number: signal.signal(number, handle) for number in heeded}
     except ValueError:
         previous = {}

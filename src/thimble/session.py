@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from . import run_folder
 from .batches import Hardness, num_kept
+from .claim import Claim
 from .config import RunError, TrainConfig, UserError
 from .data import ImageDataset, normalize
 from .distillation import Teacher
@@ -35,6 +36,7 @@ class Session:
     """A training between two of its steps.
 
     Attributes:
+        claim: holds the run's folder; of the first process only has it a lock.
         data: the training images, on the device where they are augmented.
         module: the model as fabric wrapped it, and compiled, if asked for; the same weights.
         optimizers: as fabric wrapped them.
@@ -46,6 +48,7 @@ class Session:
 
     config: TrainConfig
     run: Path
+    claim: Claim
     fabric: Fabric
     data: ImageDataset
     validation: ImageDataset | None
@@ -87,8 +90,13 @@ class Session:
                         buffer.copy_(self.fabric.all_reduce(buffer, reduce_op="mean"))  # type: ignore[arg-type]
 
     def save(self) -> None:
-        """Write the state and the logs of the epochs so far. One process does it, and the others wait."""
+        """Write the state and the logs of the epochs so far. One process does it, and the others wait.
+
+        Raises:
+            RunError: the folder was moved or deleted, or cannot be written; what was saved before is untouched.
+        """
         if self.fabric.is_global_zero:
+            self.claim.check()
             save_progress(self.run, self.progress, self.model, self.optimizers, self.average, self.hardness)
             run_folder.write_logs(self.run, self.config, self.progress.history)
         self.fabric.barrier()
@@ -96,14 +104,19 @@ class Session:
 
 def begin(
     config: TrainConfig,
-    resume: Path | None,
+    claim: Claim,
     fabric: Fabric,
     data: ImageDataset,
     validation: ImageDataset | None,
     teacher: Teacher | None,
     observer: Observer,
 ) -> Session:
-    """Build everything afresh or from a run's last state, and write down in what environment."""
+    """Build everything afresh or from a run's last state; only then does a new run get its folder.
+
+    Raises:
+        UserError: settings, data, state or folder are not as they should be.
+        RunError: the disk is full.
+    """
     if fabric.device.type == "cpu":
         keep_freed_memory()
     if config.augment.augmenter == "batched":  # the whole training set fits on any device, and stays there
@@ -121,20 +134,22 @@ def begin(
     swa_start = round((1 - config.swa_fraction) * progress.num_steps) if config.swa_fraction > 0 else None
     average = WeightAverage(model, config.ema_decay, swa_start)
     torch.manual_seed(derive_seed(config.seed, fabric.global_rank))
-    if resume is not None:
+    resume = claim.resume
+    if resume is not None and not run_folder.has_state(resume):
+        observer.message(f"{resume} stopped before it had saved anything: it begins again at its first step")
+    elif resume is not None:
         restore_progress(resume, progress, model, optimizers, average, hardness)
         if fabric.global_rank > 0:  # the state has the first process's generator, whose dropout masks are its own
             torch.manual_seed(derive_seed(config.seed, fabric.global_rank, progress.step))
     module, *wrapped = fabric.setup(_compiled(model) if config.compile else model, *optimizers)
-    run = resume
-    if run is None:
-        run = fabric.broadcast(run_folder.begin(config) if fabric.is_global_zero else Path())
-    if fabric.is_global_zero:
-        run_folder.write_json(run / "environment.json", environment(fabric))
+    run: Path = fabric.broadcast(claim.begin(config, environment(fabric)) if fabric.is_global_zero else Path())
+    if not claim.has_locks:
+        observer.message(f"{run} cannot be locked here: train in it with one process at a time")
     curves = run_folder.Curves(run, progress.epoch + 1) if fabric.is_global_zero else None
     return Session(
         config=config,
         run=run,
+        claim=claim,
         fabric=fabric,
         data=data,
         validation=validation,

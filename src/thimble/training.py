@@ -22,6 +22,7 @@ from . import run_folder
 from .augment import build_augmenter
 from .batches import EpochBatches, image_size, num_kept, resize
 from .checkpoint import WEIGHTS_FILE, save_weights
+from .claim import Claim
 from .config import Interrupted, RunError, TrainConfig, UserError
 from .data import DataUnavailable, ImageDataset, load_dataset, normalize, split
 from .distillation import Teacher, divergence
@@ -30,7 +31,7 @@ from .mixing import main_labels, mix, mix_probability
 from .models import Classifier, list_models
 from .progress import Observer, Row
 from .recipes import DEFAULT_RECIPE, find_recipe
-from .runtime import StopRequest, derive_seed, has_bfloat16, start_fabric, stop_on_signal
+from .runtime import StopRequest, derive_seed, has_bfloat16, launched, start_fabric, stop_on_signal
 from .session import Session, begin, compiling
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ def train(
         changes: fields of the configuration that differ, e.g. ``thimble.train(data="shapes10", epochs=2)``.
 
     Raises:
-        UserError: settings, data or folder are not as they should be.
-        RunError: the loss is not finite any more, or the disk is full.
-        Interrupted: Ctrl-C or SIGTERM; ``resume`` goes on from there.
+        UserError: settings, data or folder are not as they should be, or the folder is being trained in.
+        RunError: the loss is not finite any more, the disk is full, or the folder was moved or deleted.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; ``resume`` goes on from there.
     """
     if recipe is not None and (config is not None or resume is not None):
         raise UserError(f"recipe {recipe!r} beside a configuration or a run to resume: expected one of them")
@@ -84,25 +85,30 @@ def train(
     observer = observer or Observer()
     if config.model not in list_models():
         raise UserError(f"--model {config.model}: expected one of {', '.join(list_models())}")
-    if resume is None:
-        run_folder.check_new(config)
-    else:
-        resume = Path(resume)
-        run_folder.check_resumable(resume, config)
-        run_folder.check_data_dir(resume, config)
+    if resume is not None:
         config = dataclasses.replace(config, fallback=False)  # a run does not change its data on the way
-    teacher = None if config.teacher is None else Teacher(config.teacher)  # a wrong name waits for no download
-    fabric = start_fabric(config.device, config.precision)
-    config, data, validation = _load_data(config, fabric, observer)
-    session = begin(config, resume, fabric, data, validation, teacher, observer)
+    launch = launched()
+    with Claim(config, None if resume is None else Path(resume), first=launch.rank == 0) as claim:
+        if resume is not None:
+            run_folder.check_data_dir(Path(resume), config)
+        teacher = None if config.teacher is None else Teacher(config.teacher)  # a wrong name waits for no download
+        fabric = start_fabric(config.device, config.precision, launch)
+        config, data, validation = _load_data(config, fabric, observer)
+        return _trained(begin(config, claim, fabric, data, validation, teacher, observer))
+
+
+def _trained(session: Session) -> TrainResult:
+    """Train to the end, test and save; or say how to go on."""
     try:
         # The loop alone: a download stops at once, and a test can be done again.
-        with stop_on_signal() as stop, compiling(config.compile):
+        with stop_on_signal() as stop, compiling(session.config.compile):
             _train_epochs(session, stop)
+        return _finish(session)
+    except KeyboardInterrupt:  # impatient, or during the test
+        raise Interrupted(f"interrupted: thimble train --resume {session.run} goes on from its last state") from None
     finally:
         if session.curves:
             session.curves.close()
-    return _finish(session)
 
 
 def _train_epochs(session: Session, stop: StopRequest) -> None:
@@ -241,6 +247,7 @@ def _finish(session: Session) -> TrainResult:
         " weights, the test images read once."
     )
     if session.fabric.is_global_zero:
+        session.claim.check()
         run_folder.write_logs(run, config, history, closing)
         metadata = {
             "recipe": run_folder.to_dict(config),

@@ -6,6 +6,7 @@ that claim what no program would. Both follow from a ``random.Random`` alone.
 
 from __future__ import annotations
 
+import copy
 import gzip
 import io
 import json
@@ -114,7 +115,7 @@ def _environment(folder: Path) -> list[bytes]:
 def _onnx(folder: Path) -> list[bytes]:
     """Of layers that our exports have, but small and made by hand: an export takes seconds."""
     random_ = np.random.RandomState(0)
-    constants = {
+    constants: dict[str, Any] = {
         "scale": np.full((3, 1, 1), 0.01, np.float32),
         "shift": np.zeros((3, 1, 1), np.float32),
         "kernel": random_.randn(8, 3, 3, 3).astype(np.float32),
@@ -258,9 +259,9 @@ def _forge_values(values: Any, rng: random.Random) -> None:
     if action == 0:
         del values[place]
     elif action == 1 and isinstance(values, dict):
-        values[str(rng.choice(VALUES))[:50]] = rng.choice(VALUES)
+        values[str(rng.choice(VALUES))[:50]] = copy.deepcopy(rng.choice(VALUES))
     else:
-        values[place] = rng.choice(VALUES)
+        values[place] = copy.deepcopy(rng.choice(VALUES))
 
 
 def _text(values: Any, rng: random.Random) -> str:

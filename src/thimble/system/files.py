@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from thimble.config import RunError, UserError
 
+from .temporary import sweep_once, temporary_beside
+
 MEBIBYTE = 2**20
 
 
@@ -79,12 +81,15 @@ def _kind(mode: int) -> str:
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file under a temporary name beside its place, then rename it; make its folder where needed.
 
+    What a killed process left of its own attempts in that folder is deleted.
+
     Raises:
         RunError: it could not be written. Nothing is left of the attempt.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_once(path.parent.absolute())
         with temporary.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
