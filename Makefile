@@ -5,7 +5,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install train test check format clean
+.PHONY: help install train test fuzz check format clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,6 +22,10 @@ train: $(INSTALLED) ## Train the reference network on CIFAR-10 (make train ARGS=
 
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(INSTALLED) ## Five minutes of files that mean harm, and twenty rounds of kills (make fuzz ARGS="--seed 3")
+	$(BIN)/python tests/fuzz/fuzz.py --seconds 300 $(ARGS)
+	THIMBLE_KILL_ROUNDS=20 $(BIN)/python -m pytest tests/test_killed_runs.py
 
 check: $(INSTALLED) ## Lint, check the format and the types
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ LAYERS = [
     {"bank"},
     {"distillation", "progress"},
     {"optim", "checkpoint", "batches", "views"},
-    {"augment", "initialization", "mixing", "receptive_field"},
+    {"augment", "initialization", "mixing", "receptive_field", "storage"},
     {"data", "models"},
     {"runtime", "metrics", "recipes", "system", "view_config"},
     {"config", "version"},
@@ -33,7 +33,7 @@ LAYERS = [
     {"errors"},
 ]
 LEVELS = {module: len(LAYERS) - index for index, layer in enumerate(LAYERS) for module in layer}
-PACKAGES = {"data", "exporting", "models", "system", "verbs"}
+PACKAGES = {"data", "exporting", "models", "storage", "system", "verbs"}
 
 ROOT = Path(thimble.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -9,15 +9,17 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from torch import Tensor
 from training_runs import Interrupting, little_teacher, same_tensors, save_teacher, tensors, with_session
 
 import thimble.bank
 from thimble import cli
 from thimble.bank import Bank, StoredTeacher, load_bank, make_bank
-from thimble.checkpoint import load_weights, read_tensors, save_weights, write_tensors
+from thimble.checkpoint import load_weights, save_weights
 from thimble.config import Interrupted, TrainConfig, UserError
 from thimble.data import ImageDataset, shapes10, split
 from thimble.session import Session
+from thimble.storage.tensor_file import open_tensors, save_tensors
 from thimble.training import train
 from thimble.view_config import ViewConfig
 
@@ -41,6 +43,11 @@ def teacher(tmp_path: Path) -> str:
 @pytest.fixture
 def bank(tmp_path: Path, teacher: str) -> Bank:
     return make_bank([teacher], tmp_path / "bank.safetensors", CONFIG, data="shapes10", device="cpu")
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with open_tensors(path) as file:
+        return {name: file.read(name) for name in file.layouts}, file.metadata
 
 
 def test_its_answers_are_the_teachers_to_the_views(bank: Bank, teacher: str) -> None:
@@ -88,7 +95,7 @@ def test_a_bank_that_was_begun_is_gone_on_with(tmp_path: Path, bank: Bank, teach
     """To the last bit; and what another command began is left alone."""
     path = tmp_path / "again.safetensors"
     stored, described = read_tensors(bank.path)
-    write_tensors(path, {"logits": stored["logits"][:1]}, {**described, "done": 1})
+    save_tensors(path, {"logits": stored["logits"][:1]}, {**described, "done": 1})
     with pytest.raises(UserError, match=r"--bank .* has 1 of 3 views: the command that began it goes on"):
         load_bank(path)
     told: list[int] = []
@@ -160,7 +167,7 @@ def test_what_is_refused(little_run: TrainConfig, bank: Bank, teacher: str, tmp_
         make_bank([], tmp_path / "x", CONFIG)
     stored, described = read_tensors(bank.path)
     stored["logits"][0, 0, 0] = torch.nan
-    write_tensors(tmp_path / "nan", stored, described)
+    save_tensors(tmp_path / "nan", stored, described)
     with pytest.raises(UserError, match=r"is not a bank .logits that are not finite"):
         load_bank(tmp_path / "nan")
     assert cli.main(["bank", "nobody", "--output", str(tmp_path / "x"), "--data", "shapes10"]) == 2

@@ -146,7 +146,7 @@ def test_resume_takes_the_settings_of_the_run(
         (["evaluate"], "Missing from thimble evaluate: MODEL"),
         (
             [],
-            "Expected one of {train, bank, evaluate, compare, predict, explain, report, summary, export, card, data, demo}; ",
+            "Expected one of {train, bank, evaluate, compare, predict, explain, report, summary, export, card, data,",
         ),
         (["nonsense"], "Unrecognized options: nonsense; see thimble --help"),
         (["train", "--resume", "x" * 300], "holds no config.json"),

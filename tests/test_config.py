@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import itertools
+import json
 import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from thimble import config
@@ -131,8 +134,8 @@ def test_a_batch_of_one_cannot_train_batchnorm() -> None:
         TrainConfig(batch_size=1)
 
 
-@pytest.mark.parametrize("name", ["a/b", "/tmp/x", "..", ".", "", "../up", "trailing/"])
-def test_a_run_must_stay_in_its_folder(name: str) -> None:
+@pytest.mark.parametrize("name", ["a/b", "/tmp/x", "..", ".", "", "../up", "trailing/", "a\0b", "a/\nb", 3, True])
+def test_a_run_must_stay_in_its_folder(name: Any) -> None:
     with pytest.raises(UserError, match=r"^--name .*: expected a plain folder name; --runs says where it goes$"):
         TrainConfig(name=name)
 
@@ -164,3 +167,70 @@ def test_every_setting_has_its_help(settings: type) -> None:
 def test_folders_may_be_strings() -> None:
     config = TrainConfig(runs="out", data_dir="data")  # type: ignore[arg-type]
     assert (config.runs, config.data_dir) == (Path("out"), Path("data"))
+
+
+ANYTHING: list[Any] = [
+    None,
+    "",
+    "x",
+    "a\0b",
+    True,
+    -1,
+    0.5,
+    math.nan,
+    math.inf,
+    10**30,
+    1e300,
+    2**62,
+    [],
+    {},
+    [1],
+    (1, 2),
+]
+
+
+@pytest.mark.parametrize("settings", [TrainConfig, AugmentConfig])
+def test_whatever_stands_in_a_setting_it_is_taken_or_refused_in_a_line(settings: Any) -> None:
+    """Values of every type, from a file or from Python: no error but the one that names the flag."""
+    for each in dataclasses.fields(settings):
+        refused = []
+        for value in ANYTHING:
+            with contextlib.suppress(UserError):
+                made = getattr(settings(**{each.name: value}), each.name)
+                assert isinstance(made, int | float | str | tuple | Path | None), each.name
+                continue
+            refused.append(value)
+        assert len(refused) >= len(ANYTHING) // 2, each.name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 100_001, "a whole number of at most 100,000"),
+        ("epochs", True, "a whole number of at least 1"),
+        ("batch_size", 10**7, "a whole number of at most 1,000,000"),
+        ("workers", 1000, "a whole number of at most 256"),
+        ("seed", 2**63, "a whole number of at most 9,223,372,036,854,775,807"),
+        ("learning_rate", 1e300, "a number above 0"),
+        ("learning_rate", True, "a number above 0"),
+        ("clip_norm", math.inf, "a number above 0"),
+        ("image_sizes", (16, 4096), "at most 100 sizes, of at most 1,024 pixels"),
+        ("image_sizes", (8,) * 50 + (1025,), "at most 100 sizes, of at most 1,024 pixels"),
+        ("whiten", 1, "true or false"),
+        ("model", None, "the name of a network"),
+        ("data_dir", 5, "the name of a folder"),
+        ("runs", None, "the name of a folder"),
+        ("augment", {}, "the settings of the augmentation"),
+    ],
+)
+def test_a_setting_that_would_cost_the_machine_is_refused(name: str, value: Any, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        TrainConfig(**{name: value})
+    assert str(caught.value) == f"--{name.replace('_', '-')} {value}: expected {expected}"
+
+
+def test_numbers_of_numpy_become_pythons() -> None:
+    config = TrainConfig(seed=np.int64(3), learning_rate=np.float32(0.5), image_sizes=[np.int32(16)])  # type: ignore[arg-type]
+    assert (config.seed, config.learning_rate, config.image_sizes) == (3, 0.5, (16,))
+    assert (type(config.seed), type(config.learning_rate)) == (int, float)
+    json.dumps(dataclasses.asdict(config), default=str)

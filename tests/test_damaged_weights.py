@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,8 @@ def test_a_pickle_is_never_loaded(tmp_path: Path, zipped: bool) -> None:
 def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.mkdir()
-    refusal(path)
-    with pytest.raises(UserError, match=r"holds no model\.safetensors"):
+    assert "is a folder: expected a regular file" in refusal(path)
+    with pytest.raises(UserError, match=r"model\.safetensors is a folder"):
         load_model(tmp_path)
 
 
@@ -86,7 +87,7 @@ def test_a_file_that_may_not_be_read(saved: Path, monkeypatch: pytest.MonkeyPatc
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("thimble.checkpoint.safetensors.safe_open", refuse)
+    monkeypatch.setattr("thimble.system.files.os.open", refuse)
     assert "Permission denied" in refusal(saved)
 
 
@@ -98,10 +99,12 @@ def test_safetensors_of_another_program(tmp_path: Path) -> None:
     assert "is a safetensors file of another program" in refusal(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "no json", "[]", "null", "3", '"reference"', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "{", "no json", "[]", "null", "3", '"reference"', "[" * 100_000, '{"a": ' * 100_000]
+)
 def test_metadata_that_is_none(saved: Path, text: str) -> None:
     rewrite(saved, metadata=text)
-    assert "expected a weights file that Thimble saved" in refusal(saved)
+    assert "does not say what it holds" in refusal(saved)
 
 
 @pytest.mark.parametrize("name", ["alexnet", None, 3, ["reference"], {}])
@@ -126,20 +129,41 @@ def test_metadata_that_lacks_something(saved: Path, name: str) -> None:
         {"arguments": {"num_classes": "three"}},
         {"arguments": {"num_classes": -3}},
         {"arguments": {"num_classes": 3, "dropout": 7}},
+        {"arguments": {"num_classes": 3, "dropout": True}},
+        {"arguments": {"num_classes": 3.0}},
+        {"arguments": {"num_classes": 3, "in_channels": 10**9}},
+        {"arguments": {"num_classes": 10**9}, "classes": ["cat"] * 3},
         {"classes": None},
         {"classes": ["cat", "dog"]},
         {"classes": ["cat", "dog", "fish", "bird"]},
+        {"classes": "abc"},
+        {"classes": {"a": 1, "b": 2, "c": 3}},
+        {"classes": ["cat", "dog", 3]},
+        {"classes": ["cat", "dog", "x" * 1001]},
         {"mean": [0.5, 0.5]},
         {"mean": 0.5},
         {"mean": ["a", "b", "c"]},
+        {"mean": "abc"},
+        {"mean": [0.5, 0.5, 1e300]},
         {"mean": [0.5, 0.5, float("nan")]},
+        {"std": [0.5, 0.5, float("inf")]},
+        {"mean": [True, False, True]},
+        {"mean": {"0": 0.5, "1": 0.5, "2": 0.5}},
         {"std": [0.5, 0.5, 0.5, 0.5]},
         {"std": [0.5, 0.5, 0.0]},
         {"std": [0.5, 0.5, -1.0]},
+        {"std": [0.5, 0.5, 1e-300]},
         {"input_size": [32, 32]},
         {"input_size": [3, "a", 32]},
         {"input_size": [3, 0, 32]},
         {"input_size": [1, 32, 32]},
+        {"input_size": [3, 20000, 20000]},
+        {"input_size": [3, 32, 1025]},
+        {"input_size": [3, 32, 2**62]},
+        {"input_size": [3, -32, -32]},
+        {"input_size": [3, 32.5, 32]},
+        {"input_size": [3, True, 32]},
+        {"input_size": "332"},
     ],
 )
 def test_metadata_that_cannot_be(saved: Path, change: dict[str, Any]) -> None:
@@ -175,9 +199,58 @@ def test_a_tensor_of_another_type(saved: Path) -> None:
     assert "c1.1.bias is torch.int64 (16,), expected torch.float32 (16,)" in refusal(saved)
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8, torch.bool, torch.int16])
+def test_a_tensor_of_a_type_that_thimble_never_writes(saved: Path, dtype: torch.dtype) -> None:
+    tensors = safetensors.torch.load_file(saved)
+    rewrite(saved, {**tensors, "c1.1.bias": torch.zeros(16).to(dtype)})
+    assert "tensor c1.1.bias is of type" in refusal(saved)
+    rewrite(saved, {**tensors, "c1.1.bias": tensors["c1.1.bias"].double()})
+    assert load_weights(saved)[0].get_parameter("c1.1.bias").dtype is torch.float32
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_tensor_that_is_not_finite(saved: Path, value: float) -> None:
     tensors = safetensors.torch.load_file(saved)
     tensors["c1.1.running_var"][3] = value
     rewrite(saved, tensors)
     assert "c1.1.running_var holds values that are not finite" in refusal(saved)
+
+
+def test_a_forged_network_takes_no_memory_of_note(saved: Path) -> None:
+    """Every claim of a file is bounded before it costs anything; a head of as many classes as can be is still small."""
+    names = [str(number) for number in range(10_000)]
+    rewrite(saved, model="teacher-10m", classes=names, arguments={"num_classes": len(names)})
+    tracemalloc.start()
+    assert "lacks the tensor stem.0.weight" in refusal(saved)
+    rewrite(saved, classes=[""] * 10_001, arguments={"num_classes": 10_001})
+    assert "10,001 classes, expected 1 to 10,000" in refusal(saved)
+    assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+    tracemalloc.stop()
+
+
+def test_a_header_of_a_hundred_megabytes_is_never_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "header"
+    with path.open("wb") as file:
+        file.write((90 * 2**20).to_bytes(8, "little") + b"{")
+        file.truncate(91 * 2**20)
+    assert "has a header of 94,371,840 bytes: expected a file that Thimble saved" in refusal(path)
+    with path.open("wb") as file:
+        file.truncate(2**31)
+    assert "has 2,147,483,648 bytes: expected at most 1,073,741,824" in refusal(path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "/dev/null", "/proc/self/environ"])
+def test_what_is_no_regular_file(tmp_path: Path, kind: str) -> None:
+    """Neither waits for ever nor fills the memory; a file of the kernel's has no whole network in it."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for path in (tmp_path / "weights", run / "model.safetensors"):
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(kind)
+        refusal(path)
+        with pytest.raises(UserError):
+            load_model(path)
+    with pytest.raises(UserError):
+        load_model(run)

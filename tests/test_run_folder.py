@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from thimble.run_folder import (
     COLUMNS,
     RESUMABLE,
     Curves,
+    check_data_dir,
     check_resumable,
     from_dict,
     read_config,
+    read_metrics,
     to_dict,
     write_json,
     write_logs,
@@ -96,7 +99,7 @@ def row(epoch: int, accuracy: float | None) -> dict[str, float | int | None]:
     [
         (None, "holds no config.json"),
         ("{", "cannot read"),
-        ("[]", "expected a JSON object"),
+        ("[]", "no JSON object"),
         ("{}", "not the configuration of a Thimble run"),
     ],
 )
@@ -255,3 +258,100 @@ def test_curves_on_a_full_disk_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"cannot write .*tfevents.*No space left"):
         curves.add(row(1, 0.5))
     curves.close()
+
+
+def test_a_configuration_is_read_from_a_regular_file_of_sensible_size(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    for content in (
+        b"[" * 200_000,
+        b'{"augment": ' * 10_000,
+        b"\xff\xfe",
+        b'{"seed": ' + b"9" * 100_000 + b"}",
+        bytes(2**21),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"config\.json"):
+            read_config(tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="is a named pipe"):
+        read_config(tmp_path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="is a device"):
+        read_config(tmp_path)
+
+
+def test_the_file_of_a_refused_setting_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**to_dict(TrainConfig()), "epochs": 10**12}))
+    with pytest.raises(UserError, match=r"config\.json: --epochs 1000000000000: expected a whole number of at most"):
+        read_config(tmp_path)
+
+
+HEADER = ",".join(COLUMNS)
+GOOD = "1,2.0,0.5,,,0.1,12.5,400.0"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"",
+        b"\xff\xfe",
+        HEADER + "\n" + GOOD.replace("2.0", "1e39"),
+        HEADER + "\n" + GOOD.replace("2.0", "inf"),
+        HEADER + "\n" + GOOD.replace("2.0", "nan"),
+        HEADER + "\n" + GOOD.replace("2.0", "1" * 200_000),
+        HEADER + "\n" + GOOD.replace("2.0", "\0"),
+        HEADER + "\n" + GOOD.replace("2.0", '"'),
+        HEADER + "\n" + GOOD.replace("1,", "2,", 1),
+        HEADER + "\n" + GOOD.replace("1,", "1.5,", 1),
+        HEADER + "\n" + GOOD.replace("1,", ",", 1),
+        HEADER + "\n" + GOOD + ",1",
+        HEADER + "\n" + GOOD + "\n" + GOOD,
+        HEADER + "\n" + GOOD.rpartition(",")[0],
+        HEADER + ",epoch\n" + GOOD + ",1",
+        HEADER * 3000 + "\n" + GOOD,
+    ],
+)
+def test_a_table_that_no_run_wrote(tmp_path: Path, table: str | bytes) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text(HEADER + "\n" + GOOD + "\n")
+    assert read_metrics(tmp_path)[0]["images_per_second"] == 400.0
+    path.write_bytes(table.encode() if isinstance(table, str) else table)
+    with pytest.raises(UserError) as caught:
+        read_metrics(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_table_in_no_regular_file_or_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="is a named pipe"):
+        read_metrics(tmp_path)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(UserError, match="has 1,073,741,824 bytes: expected at most"):
+        read_metrics(tmp_path)
+
+
+def test_a_resumed_run_downloads_into_no_folder_that_only_its_settings_name(tmp_path: Path) -> None:
+    """They may be somebody else's. A folder that holds the data is read; one of the user's own is as good as ever."""
+    config = TrainConfig(runs=tmp_path, name="x", data_dir=tmp_path / "elsewhere")
+    run = tmp_path / "x"
+    write_json(run / "config.json", to_dict(config))
+    with pytest.raises(UserError, match="holds no CIFAR-10 any more: put it back, or name another folder"):
+        check_data_dir(run, config)
+    check_data_dir(run, dataclasses.replace(config, data_dir=tmp_path / "mine"))
+    check_data_dir(run, dataclasses.replace(config, data_dir=None))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "test_batch.bin").touch()
+    check_data_dir(run, config)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_folder_of_a_run_in_other_bytes_than_utf8_comes_back(tmp_path: Path) -> None:
+    config = TrainConfig(data_dir=Path(os.fsdecode(b"caf\xe9")))
+    write_json(tmp_path / "config.json", to_dict(config))
+    assert os.fsencode(read_config(tmp_path).data_dir or "") == b"caf\xe9"

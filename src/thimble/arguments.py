@@ -5,6 +5,7 @@ Nothing heavy is imported here.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from types import NoneType, UnionType
@@ -57,6 +58,16 @@ def adopted(value: Any, hint: Any) -> Any:
 def conforms(value: Any, hint: Any) -> bool:
     """Whether a value is of a type; true and false are no numbers, and a whole number is a number."""
     return any(_is(value, option) for option in _options(hint))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number of Python's own; true and false are none."""
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number of Python's own, not of a float's type; true and false are none."""
+    return type(value) is int
 
 
 def take(name: str, value: Any, hint: Any, expected: str) -> Any:

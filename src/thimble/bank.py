@@ -22,11 +22,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .checkpoint import read_tensors, write_tensors
 from .config import AugmentConfig, UserError
 from .data import ImageDataset, load_dataset
 from .distillation import Teacher
 from .runtime import derive_seed, has_bfloat16, keep_freed_memory
+from .storage.tensor_file import open_tensors, save_tensors
 from .view_config import ViewConfig
 from .views import Views
 
@@ -179,7 +179,7 @@ def make_bank(
             done.append(_answers(teachers, views, view))
         last = view + 1 == config.views
         if last or time.monotonic() - saved > _SAVE_EVERY_SECONDS:
-            write_tensors(output, {"logits": torch.stack(done)}, {**described, "done": view + 1})
+            save_tensors(output, {"logits": torch.stack(done)}, {**described, "done": view + 1})
             saved = time.monotonic()
         if progress is not None:
             progress(view + 1, config.views)
@@ -200,7 +200,8 @@ def _begun(output: Path, described: dict[str, Any]) -> list[Tensor]:
     """The views that a file has already, each (N, num_classes); none without one."""
     if not output.exists():
         return []
-    tensors, found = read_tensors(output)
+    with open_tensors(output) as file:
+        tensors, found = {name: file.read(name) for name in file.layouts}, file.metadata
     done = found.pop("done", None)
     if found != _plain(described) or not isinstance(done, int) or len(tensors.get("logits", ())) != done:
         raise UserError(f"{output} exists and is not what this command began: choose another --output, or delete it")
@@ -216,7 +217,8 @@ def load_bank(path: str | Path) -> Bank:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"--bank {path}: no such file; expected one that thimble bank wrote")
-    tensors, found = read_tensors(path)
+    with open_tensors(path) as file:
+        tensors, found = {name: file.read(name) for name in file.layouts}, file.metadata
     try:
         if found["kind"] != "bank":
             raise ValueError(found["kind"])

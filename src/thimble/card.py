@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import torch
 
 from .arguments import expanded, take
 from .checkpoint import WEIGHTS_FILE, Model, as_bytes, list_pretrained, load_described, name_of, run_folder_of
@@ -23,6 +23,8 @@ from .config import UserError
 from .data import dataset_of, load_dataset
 from .evaluation import Evaluation, evaluate
 from .models import Classifier, as_classifier
+from .storage.environment import read_environment
+from .storage.tensor_file import open_tensors
 from .summary import summarize
 from .system.files import write_atomically
 from .system.names import markdown, one_line
@@ -181,9 +183,9 @@ def _file(model: Model, classifier: Classifier, shipped: bool) -> dict[str, Any]
     else:
         folder = run_folder_of(model)
         traversable = folder / WEIGHTS_FILE if folder else expanded(name_of(model))
-    with resources.as_file(traversable) as path, safetensors.safe_open(path, framework="pt") as file:
-        types = {file.get_slice(name).get_dtype() for name, _ in classifier.named_parameters()}
-        return {"num_bytes": path.stat().st_size, "half": "F16" in types}
+    with resources.as_file(traversable) as path, open_tensors(path) as file:
+        types = {file.layouts[name].dtype for name, _ in classifier.named_parameters()}
+        return {"num_bytes": path.stat().st_size, "half": torch.float16 in types}
 
 
 def _licence(metadata: dict[str, Any]) -> str:
@@ -283,8 +285,7 @@ def _command(model: Model) -> str:
     """The command that a run's folder recorded, as one would type it; empty where none is, or no line holds it."""
     run = run_folder_of(model)
     try:
-        words = json.loads((run / "environment.json").read_text("utf-8"))["command"] if run else []
-        command = shlex.join(words)
-    except (OSError, KeyError, TypeError, ValueError):
+        command = shlex.join(read_environment(run).get("command") or []) if run else ""
+    except UserError:
         return ""
     return command if command.isprintable() else ""

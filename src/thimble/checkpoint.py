@@ -6,24 +6,25 @@ build the network again and to use it; a training state carries its progress in 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-import math
 import os
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from .arguments import described, expanded
 from .config import UserError
-from .models import MODELS, Classifier, as_classifier, build_model
+from .models import MODELS, Classifier, as_classifier
 from .runtime import versions
-from .system.files import write_atomically
+from .storage.description import describe_model
+from .storage.tensor_file import MOST_BYTES, Layout, TensorFile, open_tensors, save_tensors
+from .system.files import MEBIBYTE, open_file
 
 Model: TypeAlias = nn.Module | str | os.PathLike[str]
 """What MODEL may be: a shipped model's name, weights file, run folder; or a classifier, compiled or wrapped too."""
@@ -33,7 +34,6 @@ STATE_FOLDER = "last.ckpt"
 STATE_FILE = "state.safetensors"
 LICENCE = "MIT"
 """Of the shipped weights, by its SPDX identifier."""
-_METADATA_KEY = "thimble"
 
 
 def list_pretrained() -> list[str]:
@@ -81,16 +81,16 @@ def load_described(model: Model) -> tuple[Classifier, dict[str, Any], str]:
     if isinstance(model, str) and model in list_pretrained():
         with resources.as_file(resources.files("thimble") / "weights" / f"{model}.safetensors") as path:
             classifier, metadata = load_weights(path)
-            return classifier, {"licence": LICENCE, **metadata}, hashlib.sha256(path.read_bytes()).hexdigest()
+            return classifier, {"licence": LICENCE, **metadata}, _sha256(path)
     path = _place(model)
     if os.path.isdir(path):  # unlike Path.is_dir, false for a name that no file can have
         path = path / WEIGHTS_FILE
-        if not path.is_file():
+        if not os.path.lexists(path):
             resume = f"; thimble train --resume {model} finishes it" if (path.parent / STATE_FOLDER).is_dir() else ""
             raise UserError(f"{model} holds no {WEIGHTS_FILE}: expected the folder of a finished run{resume}")
-    if not os.path.isfile(path):
+    if not os.path.lexists(path):
         raise UserError(f"no model '{model}': expected a weights file, a run folder or {_shipped()}")
-    return (*load_weights(path), hashlib.sha256(path.read_bytes()).hexdigest())
+    return (*load_weights(path), _sha256(path))
 
 
 def run_folder_of(model: Model) -> Path | None:
@@ -147,7 +147,7 @@ def save_weights(path: Path, model: Classifier, metadata: dict[str, Any], *, hal
     tensors = model.state_dict()
     if half:
         tensors |= {name: parameter.half() for name, parameter in model.named_parameters()}
-    _save(path, tensors, described)
+    save_tensors(path, tensors, described)
 
 
 def load_weights(path: Path) -> tuple[Classifier, dict[str, Any]]:
@@ -156,17 +156,18 @@ def load_weights(path: Path) -> tuple[Classifier, dict[str, Any]]:
     Raises:
         UserError: the file is not a whole Thimble weights file, or its tensors are not the model's.
     """
-    tensors, metadata = _load(path)
-    name = metadata.get("model")
-    if not isinstance(name, str) or name not in MODELS:
-        raise UserError(f"{path} holds a model {name!r}: expected one of {', '.join(sorted(MODELS))}")
-    try:
-        model = _build(name, metadata)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} describes its model incompletely ({error}): expected what Thimble saves") from error
-    _check_tensors(path, tensors, model.state_dict())
-    model.load_state_dict(tensors)
-    return model.eval(), metadata
+    with open_tensors(path) as file:
+        name = file.metadata.get("model")
+        if not isinstance(name, str) or name not in MODELS:
+            raise UserError(f"{path} holds a model {str(name)[:50]!r}: expected one of {', '.join(sorted(MODELS))}")
+        try:
+            model = describe_model(file.metadata).build()
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} describes its model incompletely ({error}): expected what Thimble saves"
+            ) from error
+        model.load_state_dict(_read_weights(file, model.state_dict()))
+        return model.eval(), file.metadata
 
 
 def save_state(run: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
@@ -175,7 +176,7 @@ def save_state(run: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) 
     Raises:
         RunError: it could not be written; the old state is untouched.
     """
-    _save(run / STATE_FOLDER / STATE_FILE, tensors, progress)
+    save_tensors(run / STATE_FOLDER / STATE_FILE, tensors, progress)
 
 
 def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -184,102 +185,54 @@ def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         UserError: the folder holds no whole training state.
     """
+    with open_state(run) as file:
+        return {name: file.read(name) for name in file.layouts}, file.metadata
+
+
+@contextlib.contextmanager
+def open_state(run: Path) -> Iterator[TensorFile]:
+    """Open what ``save_state`` wrote, to see what it holds before any of it is read.
+
+    Raises:
+        UserError: the folder holds no whole training state.
+    """
     path = run / STATE_FOLDER / STATE_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UserError(f"{run} holds no {STATE_FOLDER}/{STATE_FILE}: expected the folder of a run that has begun")
-    return _load(path)
+    with open_tensors(path) as file:
+        yield file
 
 
-def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, safetensors.torch.save(plain, {"format": "pt", _METADATA_KEY: json.dumps(metadata)}))
+def _read_weights(file: TensorFile, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The model's tensors. The first that is missing, extra or of another shape or type is named, before any is read.
 
-
-def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            described = (file.metadata() or {}).get(_METADATA_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-        if described is None:
-            raise UserError(f"{path} is a safetensors file of another program: expected one that Thimble saved")
-        metadata = json.loads(described)
-    except safetensors.SafetensorError as error:
-        raise UserError(f"{path} is {_foreign(path)}: expected a whole safetensors file ({error})") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {path}: {error}; expected a weights file that Thimble saved") from error
-    if not isinstance(metadata, dict):
-        raise UserError(f"{path} describes nothing: expected a weights file that Thimble saved")
-    return tensors, metadata
-
-
-def _build(name: str, metadata: dict[str, Any]) -> Classifier:
-    """The network, with new weights, and what it carries: only what can be used, as a file may hold anything."""
-    arguments, classes = metadata["arguments"], tuple(str(label) for label in metadata["classes"])
-    if not classes or arguments["num_classes"] != len(classes):  # before a wrong number costs any memory
-        raise ValueError(f"{len(classes)} classes for {arguments['num_classes']} logits")
-    model = build_model(name, **arguments)
-    model.classes = classes
-    red, green, blue = (float(value) for value in metadata["mean"])
-    model.mean = (red, green, blue)
-    red, green, blue = (float(value) for value in metadata["std"])
-    model.std = (red, green, blue)
-    channels, height, width = (int(value) for value in metadata["input_size"])
-    model.input_size = (channels, height, width)
-    if not all(math.isfinite(value) for value in model.mean) or not all(0 < value < math.inf for value in model.std):
-        raise ValueError(f"mean {model.mean} and std {model.std}")
-    if channels != 3 or height < 1 or width < 1:
-        raise ValueError(f"input size {model.input_size}")
-    return model
-
-
-def _foreign(path: Path) -> str:
-    """What a file that is no safetensors file most likely is."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    if not head:
-        return "empty"
-    if path.suffix in (".onnx", ".pt2", ".pte", ".c"):
-        return "no weights file, but perhaps what thimble export made of one"
-    if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
-        return "a pickled PyTorch file, which could run any code and is never loaded"
-    return "cut short or damaged" if head.endswith(b"{") else "no weights file"
-
-
-def _check_tensors(path: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Name the first tensor that is missing, extra or of another shape or type."""
+    Parameters of another precision are welcome: half, which takes half the room, and those of models that were.
+    """
     for name, tensor in expected.items():
-        if name not in found:
-            raise UserError(f"{path} lacks the tensor {name}: expected all {len(expected)} of the model")
-        one, other = found[name], tensor
-        if one.shape != other.shape or one.dtype.is_floating_point != other.dtype.is_floating_point:
-            raise UserError(
-                f"{path}: tensor {name} is {one.dtype} {tuple(one.shape)}, expected {other.dtype} {tuple(other.shape)}"
-            )
-        if one.dtype.is_floating_point and not torch.isfinite(one).all():
-            raise UserError(f"{path}: tensor {name} holds values that are not finite; expected trained weights")
-    extra = sorted(set(found) - set(expected))
+        if name not in file.layouts:
+            raise UserError(f"{file.path} lacks the tensor {name}: expected all {len(expected)} of the model")
+        one, other = file.layouts[name], Layout.of(tensor)
+        kind = other.dtype.is_floating_point
+        if one.shape != other.shape or one.dtype.is_floating_point != kind or not (kind or one.dtype is other.dtype):
+            raise UserError(f"{file.path}: tensor {name} is {one}, expected {other}")
+    extra = sorted(set(file.layouts) - set(expected))
     if extra:
-        raise UserError(f"{path} holds {len(extra)} tensors that the model has not, {extra[0]} among them")
+        raise UserError(f"{file.path} holds {len(extra)} tensors that the model has not, {extra[0]} among them")
+    tensors = {name: file.read(name) for name in expected}
+    for name, tensor in tensors.items():
+        if tensor.dtype.is_floating_point and not torch.isfinite(tensor).all():
+            raise UserError(f"{file.path}: tensor {name} holds values that are not finite; expected trained weights")
+    return tensors
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open_file(path, MOST_BYTES) as file:
+        while block := file.read(MEBIBYTE):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _shipped() -> str:
     names = list_pretrained()
     return f"a shipped model ({', '.join(names)})" if names else "a shipped model (there are none yet)"
-
-
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    """Write tensors with what describes them, anything that JSON can hold, atomically.
-
-    Raises:
-        RunError: the file could not be written; what was there before is untouched.
-    """
-    _save(path, tensors, metadata)
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what ``write_tensors`` wrote.
-
-    Raises:
-        UserError: the file is not a whole one of Thimble's.
-    """
-    return _load(path)

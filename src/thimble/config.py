@@ -209,11 +209,10 @@ class TrainConfig:
         _adopt(self)
         if self.teacher is not None and self.bank is not None:
             raise UserError("use --teacher or --bank, not both: a bank holds its teacher's answers")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("validation", 0), ("seed", 0)):
-            _require(self, name, functools.partial(operator.le, least), f"a whole number of at least {least}")
-        for name, least in (("workers", 0), ("train_images", 1)):
-            if getattr(self, name) is not None:
+        for name, (least, most) in _WHOLE_NUMBERS.items():
+            if getattr(self, name) is not None or name not in ("workers", "train_images"):
                 _require(self, name, functools.partial(operator.le, least), f"a whole number of at least {least}")
+                _require(self, name, functools.partial(operator.ge, most), f"a whole number of at most {most:,}")
         for name in (
             "momentum",
             "muon_momentum",
@@ -232,13 +231,28 @@ class TrainConfig:
             _require(self, name, lambda value: 0.0 < value < math.inf, "a number above 0")
         sides = "whole numbers of at least 8 pixels"
         _require(self, "image_sizes", lambda sizes: all(size >= 8 for size in sizes), sides)
+        few = "at most 100 sizes, of at most 1,024 pixels"
+        _require(self, "image_sizes", lambda sizes: len(sizes) <= 100 and max(sizes, default=0) <= 1024, few)
         _require(self, "weight_decay", lambda value: 0.0 <= value < math.inf, "a number of at least 0")
         _require(self, "clip_norm", lambda value: value is None or value > 0, "a number above 0")
         _require(self, "name", _is_plain, "a plain folder name; --runs says where it goes")
         _require(self, "teacher", lambda value: True, "the name or the path of a model")
+        for name in ("data_dir", "runs", "bank"):
+            _require(self, name, lambda path: "\0" not in str(path), "a path")
         _require_types(self)
         if self.batch_size == 1:
             raise UserError("--batch-size 1 cannot train BatchNorm: expected at least 2")
+
+
+_WHOLE_NUMBERS = {
+    "epochs": (1, 100_000),
+    "batch_size": (1, 1_000_000),
+    "validation": (0, 2**63 - 1),
+    "seed": (0, 2**63 - 1),
+    "workers": (0, 256),
+    "train_images": (1, 2**63 - 1),
+}
+"""The least and the greatest value of each. Without the greatest, a forged file could ask for a million workers."""
 
 
 def _is_plain(name: str | None) -> bool:
@@ -259,10 +273,12 @@ def _adopt(config: Any) -> None:
 def _require(config: Any, name: str, holds: Callable[[Any], bool], expected: str) -> None:
     """Raise UserError unless a field is of its type, and in its range."""
     value = getattr(config, name)
-    if not conforms(value, _hints(config.__class__)[name]) or not holds(value):
+    # Beyond a billion, which no setting but a whole number is, float32 would make it infinite sooner or later.
+    sane = not isinstance(value, float) or abs(value) <= 1e9
+    if not conforms(value, _hints(config.__class__)[name]) or not sane or not holds(value):
         number = isinstance(value, int | float | tuple) and not isinstance(value, bool)
         flag = "--" + name.replace("_", "-")
-        found = str(value) if number or isinstance(value, str) else described(value)
+        found = str(value)[:200] if number or isinstance(value, str) else described(value)
         raise UserError(f"{flag} {found}: expected {expected}")
 
 

@@ -21,7 +21,8 @@ from .card import LIBRARY, model_card, without_places
 from .checkpoint import WEIGHTS_FILE, Model, load_described, load_weights, save_weights
 from .config import RunError, UserError
 from .models import Classifier
-from .system.files import write_atomically
+from .system.files import MEBIBYTE, read_file, write_atomically
+from .system.json_text import read_object
 from .system.scratch import temporary_folder
 
 try:
@@ -249,18 +250,17 @@ def _refuse_others(folder: Path) -> None:
     config = folder / CONFIG_FILE
     if not config.exists():
         return
-    found = None
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads(config.read_text("utf-8"))
-    if not isinstance(found, dict) or found.get("library_name") != LIBRARY:
-        raise UserError(f"{folder} holds the {CONFIG_FILE} of a run or of another program: expected another folder")
+    with contextlib.suppress(UserError):
+        if read_object(config).get("library_name") == LIBRARY:
+            return
+    raise UserError(f"{folder} holds the {CONFIG_FILE} of a run or of another program: expected another folder")
 
 
 def _is_unedited(folder: Path, repo_id: str | None) -> bool:
     """Whether a folder's card is the one that its weights have, which will be wrong once these are replaced."""
     try:
-        return (folder / CARD_FILE).read_text("utf-8") == model_card(folder, repo=repo_id)
-    except (OSError, ValueError, UserError):
+        return read_file(folder / CARD_FILE, MEBIBYTE) == model_card(folder, repo=repo_id).encode()
+    except (ValueError, UserError):
         return False
 
 

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from .batches import Hardness
-from .checkpoint import load_state, save_state
+from .checkpoint import open_state, save_state
 from .config import TrainConfig, UserError
 from .models import Classifier
 from .optim import WeightAverage
+from .storage.state import check_record
+from .storage.tensor_file import Layout, TensorFile
 
 Row = dict[str, Any]
 
@@ -136,27 +138,17 @@ def restore_progress(
     Raises:
         UserError: the state is damaged, or of other data or another model.
     """
-    tensors, saved = load_state(run)
+    with open_state(run) as file:
+        try:
+            saved = check_record(file.metadata)
+        except ValueError as error:
+            raise _foreign(run, str(error)) from error
+        _check_same_run(run, saved, progress)
+        expected = _expected_layouts(model, optimizers, average, hardness)
+        tensors = _read_tensors(run, file, expected)
+    for name, value in saved.items():
+        setattr(progress, name, value)
     try:
-        if saved["num_steps"] != progress.num_steps:
-            raise UserError(
-                f"{run} has {saved['num_steps']} steps, expected {progress.num_steps}: is it the data that the run"
-                " began with?"
-            )
-        if saved["num_processes"] != progress.num_processes:
-            raise UserError(
-                f"{run} began with {saved['num_processes']} processes, expected as many to go on, not"
-                f" {progress.num_processes}: see --nproc-per-node of torchrun"
-            )
-        for kind in ("teacher", "bank"):
-            began, found = saved.get(kind, ""), getattr(progress, kind)
-            if began != found:
-                raise UserError(
-                    f"{run} began with a --{kind} of SHA-256 {began[:12] or 'none'}, not"
-                    f" {found[:12] or 'none'}: expected the same file to go on"
-                )
-        for name, value in saved.items():
-            setattr(progress, name, value)
         model.load_state_dict(_under("model/", tensors))
         average.model.load_state_dict(_under("average/", tensors))
         for number, optimizer in enumerate(optimizers):
@@ -166,8 +158,76 @@ def restore_progress(
         torch.set_rng_state(tensors["random/cpu"])
         if "random/cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random/cuda"])
-    except (KeyError, RuntimeError) as error:
-        raise UserError(f"the training state of {run} is not this model's ({error}): start again") from error
+    except RuntimeError as error:  # a random state of the right length may still be none
+        raise _foreign(run, str(error)) from error
+
+
+def _check_same_run(run: Path, saved: dict[str, Any], progress: Progress) -> None:
+    if saved["num_steps"] != progress.num_steps:
+        raise UserError(
+            f"{run} has {saved['num_steps']} steps, expected {progress.num_steps}: is it the data that the run"
+            " began with?"
+        )
+    if saved["num_processes"] != progress.num_processes:
+        raise UserError(
+            f"{run} began with {saved['num_processes']} processes, expected as many to go on, not"
+            f" {progress.num_processes}: see --nproc-per-node of torchrun"
+        )
+    for kind in ("teacher", "bank"):
+        began, found = saved[kind], getattr(progress, kind)
+        if began != found:
+            raise UserError(
+                f"{run} began with a --{kind} of SHA-256 {began[:12] or 'none'}, not {found[:12] or 'none'}: expected"
+                " the same file to go on"
+            )
+
+
+def _expected_layouts(
+    model: Classifier, optimizers: Sequence[torch.optim.Optimizer], average: WeightAverage, hardness: Hardness
+) -> dict[str, Layout]:
+    """All that a state holds, but for a GPU's generator; without momentum, an optimizer has none."""
+    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"average/{name}": tensor for name, tensor in average.model.state_dict().items()}
+    for number, optimizer in enumerate(optimizers):
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        tensors |= {_momentum(number, index): parameter for index, parameter in enumerate(parameters)}
+    tensors |= {"hardness/last": hardness.last, "hardness/fresh": hardness.fresh, "random/cpu": torch.get_rng_state()}
+    return {name: Layout.of(tensor) for name, tensor in tensors.items()}
+
+
+def _read_tensors(run: Path, file: TensorFile, expected: dict[str, Layout]) -> dict[str, Tensor]:
+    """The tensors of a state, all of the right type and shape before any is read; the first that is not is named."""
+    layouts = dict(file.layouts)
+    cuda = layouts.pop(_CUDA, Layout(torch.uint8, (0,)))  # its length is CUDA's to judge
+    if cuda.dtype is not torch.uint8 or len(cuda.shape) != 1 or cuda.shape[0] > 4096:
+        raise _foreign(run, f"{_CUDA} is {cuda}, expected the bytes of a random generator")
+    for name, layout in layouts.items():
+        if name not in expected:
+            raise _foreign(run, f"it holds {name[:80]}, which the run has not")
+        if layout != expected[name]:
+            raise _foreign(run, f"{name} is {layout}, expected {expected[name]}")
+    begun = {name.partition("/")[0] for name in layouts}
+    for name in expected:
+        part = name.partition("/")[0]
+        optional = part.startswith("optimizer") and part not in begun
+        if name not in layouts and not optional:
+            raise _foreign(run, f"it lacks {name}")
+    tensors = {name: file.read(name) for name in file.layouts}
+    for name, tensor in tensors.items():
+        if tensor.isnan().any() or (tensor.isinf().any() and not name.startswith("hardness/")):
+            raise _foreign(run, f"{name} holds values that are not finite")
+    return tensors
+
+
+_CUDA = "random/cuda"
+
+
+def _momentum(number: int, index: int) -> str:
+    return f"optimizer{number}/{index}/momentum_buffer"
+
+
+def _foreign(run: Path, reason: str) -> UserError:
+    return UserError(f"the training state of {run} is not this model's ({reason}): start again")
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

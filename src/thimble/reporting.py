@@ -6,10 +6,8 @@ colours, on a phone, in the dark, and by a screen reader.
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from .arguments import take
 from .checkpoint import Model, load_described, name_of, run_folder_of
@@ -18,6 +16,7 @@ from .data import dataset_of, load_dataset
 from .evaluation import check_fit, infer, reduce
 from .run_folder import read_metrics
 from .sections import Section, Subject, png, sections_of
+from .storage.environment import read_environment
 from .summary import summarize
 from .system.files import check_output, write_atomically
 from .system.names import shown
@@ -78,22 +77,13 @@ def _study(model: Model, data: str | None, data_dir: Path | None) -> Subject:
         metadata=metadata,
         checksum=checksum,
         history=history,
-        environment=_environment(run) if run else {"versions": metadata.get("versions", {})},
+        environment=read_environment(run) if run else {"versions": metadata.get("versions", {})},
         summary=summarize(classifier),
         train=train,
         test=test,
         logits=logits,
         evaluation=reduce(logits, classifier, test, name=name_of(model), flip=False),
     )
-
-
-def _environment(run: Path) -> dict[str, Any]:
-    path = run / "environment.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}; expected the JSON that the run wrote") from error
-    return found if isinstance(found, dict) else {}
 
 
 def render(subject: Subject, sections: list[Section]) -> str:

@@ -15,7 +15,6 @@ import dataclasses
 import io
 import itertools
 import json
-import math
 import os
 import platform
 import sys
@@ -26,8 +25,10 @@ from typing import Any
 
 from .checkpoint import STATE_FILE, STATE_FOLDER, WEIGHTS_FILE
 from .config import AugmentConfig, RunError, TrainConfig, UserError
+from .data import has_cifar10
 from .progress import Row
-from .system.files import write_atomically
+from .system.files import MEBIBYTE, read_file, write_atomically
+from .system.json_text import read_object
 from .system.names import shown
 
 COLUMNS = {
@@ -43,6 +44,11 @@ COLUMNS = {
 """The columns of metrics.csv, in order, with the format that a person reads them in."""
 
 _event_files = itertools.count()
+_MOST_METRICS = 32 * MEBIBYTE
+"""Of metrics.csv: 100,000 epochs, the most that there can be, have less."""
+_LARGEST_METRIC = 1e38
+"""As float32, which training computes them in, can hold. Sums and plots of them stay finite."""
+
 
 # What may differ between a run and its resumption: none of it changes the result, but for the rounding of another
 # device or of compiled arithmetic. (The place of teacher or bank may: that it is the same file, its checksum says.)
@@ -75,28 +81,17 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
     Raises:
         UserError: a field is missing, unknown, of another type or out of its range.
     """
-    try:
-        augment = dict(values["augment"])
-        # A default must not stand in for what the run was made with.
-        for settings, found in ((TrainConfig, values), (AugmentConfig, augment)):
-            missing = [each.name for each in dataclasses.fields(settings) if each.name not in {*found, *_LATER}]
-            if missing:
-                raise UserError(f"not the configuration of a Thimble run: it lacks {', '.join(missing)}")
-        augment["cutout_size"] = tuple(augment["cutout_size"])
-        data_dir, bank = values["data_dir"], values.get("bank")
-        return TrainConfig(
-            **{
-                **values,
-                "image_sizes": tuple(values["image_sizes"]),
-                "mix_ramp": tuple(values["mix_ramp"]),
-                "augment": AugmentConfig(**augment),
-                "data_dir": None if data_dir is None else Path(data_dir),
-                "bank": None if bank is None else Path(bank),
-                "runs": Path(values["runs"]),
-            }
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"not the configuration of a Thimble run: {error}") from error
+    augment = values.get("augment")
+    if not isinstance(augment, dict):
+        raise UserError("not the configuration of a Thimble run: it lacks augment, or has it as no object")
+    # A default must not stand in for what the run was made with.
+    for settings, found in ((TrainConfig, values), (AugmentConfig, augment)):
+        names = {each.name for each in dataclasses.fields(settings)}
+        for what, difference in (("lacks", names - found.keys() - _LATER), ("has an unknown", found.keys() - names)):
+            if difference:
+                listed = ", ".join(sorted(difference))[:200]
+                raise UserError(f"not the configuration of a Thimble run: it {what} {listed}")
+    return TrainConfig(**{**values, "augment": AugmentConfig(**augment)})
 
 
 def check_place(run: Path) -> None:
@@ -119,15 +114,28 @@ def read_config(run: Path) -> TrainConfig:
         UserError: there is no such run, or its configuration is damaged.
     """
     path = run / "config.json"
-    if not os.path.isfile(path):
+    if not os.path.lexists(path):
         raise UserError(f"{run} holds no config.json: expected the folder of a run, such as runs/NAME")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}; expected the JSON that the run wrote") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is no configuration: expected a JSON object")
-    return from_dict(values)
+        return from_dict(read_object(path))
+    except UserError as error:
+        raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
+
+
+def check_data_dir(run: Path, config: TrainConfig) -> None:
+    """Refuse to download into a folder that only the run's settings name: they may be somebody else's.
+
+    Raises:
+        UserError: a resumed run's data are not where they were, and no other place is named.
+    """
+    folder = config.data_dir
+    if config.data != "cifar10" or folder is None or has_cifar10(folder):
+        return
+    if folder == read_config(run).data_dir:
+        raise UserError(
+            f"{folder}, where {run} has its data from, holds no CIFAR-10 any more: put it back, or name another folder"
+            " with --data-dir"
+        )
 
 
 def read_metrics(run: Path) -> list[Row]:
@@ -137,22 +145,22 @@ def read_metrics(run: Path) -> list[Row]:
         UserError: there is no such file, or it is damaged.
     """
     path = run / "metrics.csv"
+    if not os.path.lexists(path):
+        raise UserError(f"{run} holds no metrics.csv: expected the folder of a run that has finished an epoch")
+    content = read_file(path, _MOST_METRICS)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if list(reader.fieldnames or []) != list(COLUMNS):
-                raise UserError(f"{path} is no table of a run's epochs: expected the columns {', '.join(COLUMNS)}")
-            rows = [{name: float(value) if value else None for name, value in row.items()} for row in reader]
-            for number, row in enumerate(rows, 1):
-                for name, value in row.items():
-                    if not name.startswith("validation") if value is None else not math.isfinite(value):
-                        raise ValueError(f"{name} of row {number} is {'empty' if value is None else value}")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{run} holds no metrics.csv: expected the folder of a run that has finished an epoch"
-        ) from error
-    except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {error}; expected the table that the run wrote") from error
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))
+        if list(reader.fieldnames or []) != list(COLUMNS):
+            raise UserError(f"{path} is no table of a run's epochs: expected the columns {', '.join(COLUMNS)}")
+        rows = [{name: float(value) if value else None for name, value in row.items()} for row in reader]
+        for number, row in enumerate(rows, 1):
+            for name, value in row.items():
+                if not name.startswith("validation") if value is None else not abs(value) < _LARGEST_METRIC:
+                    raise ValueError(f"{name} of row {number} is {'empty' if value is None else value}")
+            if row["epoch"] != number:
+                raise ValueError(f"row {number} is of epoch {row['epoch']}")
+    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {str(error)[:200]}; expected the table that the run wrote") from error
     if not rows:
         raise UserError(f"{path} has no epochs: expected the folder of a run that has finished one")
     return [{**row, "epoch": int(row["epoch"] or 0)} for row in rows]

@@ -99,6 +99,8 @@ def train(
         config = dataclasses.replace(config, fallback=False)  # a run does not change its data on the way
     launch = launched()
     with Claim(config, run, first=launch.rank == 0) as claim:
+        if run is not None:
+            run_folder.check_data_dir(run, config)
         teacher = None if config.teacher is None else Teacher(config.teacher)  # a wrong name waits for no download
         bank = None if config.bank is None else load_bank(config.bank)
         if bank is not None:  # whatever the run says of its augmentation is true

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from exports_shared import save_onnx, seasoned, stand_in
+from exports_shared import quantised, save_onnx, seasoned, stand_in
 from onnx import TensorProto, helper
 
 from thimble import cli
@@ -19,6 +20,7 @@ from thimble.config import RunError, UserError
 from thimble.data import shapes10
 from thimble.evaluation import evaluate, infer
 from thimble.exporting import onnx_file
+from thimble.exporting.export import describe
 from thimble.exporting.exported import open_exported
 
 Change = Callable[[Any, dict[str, Any]], None]
@@ -100,12 +102,19 @@ def test_a_file_cut_short(exported: Path, tmp_path: Path, length: int) -> None:
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    assert "No such file" in refusal(path)
+    assert "model.onnx does not exist: expected a file" in refusal(path)
     torch.save({"weights": torch.zeros(1)}, path)
     assert "no whole ONNX file" in refusal(path)
     path.unlink()
     path.mkdir()
-    assert "cannot read" in refusal(path)
+    assert "is a folder: expected a regular file" in refusal(path)
+    path.rmdir()
+    os.mkfifo(path)
+    assert "is a named pipe: expected a regular file" in refusal(path)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(10**10)
+    assert "has 10,000,000,000 bytes: expected at most" in refusal(path)
 
 
 def test_an_onnx_file_of_another_program(exported: Path, tmp_path: Path) -> None:
@@ -135,6 +144,13 @@ def test_metadata_that_lack_something(exported: Path, tmp_path: Path, key: str) 
         {"input": 3},
         {"input": {"type": "uint8", "shape": ["batch"]}},
         {"input": {"type": "uint8", "shape": None}},
+        {"input": {"type": "uint8", "shape": ["batch", 20_000, 20_000, 3]}},
+        {"input": {"type": "uint8", "shape": ["batch", "32", 32, 3]}},
+        {"input": {"type": "uint8", "shape": {"1": 32}}},
+        {"classes": "0123456789"},
+        {"classes": [["a"]] * 10},
+        {"mean": [10**9, 0, 0]},
+        {"std": [1e-30, 1, 1]},
     ],
 )
 def test_metadata_that_cannot_be(exported: Path, tmp_path: Path, values: dict[str, Any]) -> None:
@@ -164,6 +180,7 @@ def test_a_network_of_another_input_size(tmp_path: Path, capsys: pytest.CaptureF
     model = seasoned()
     model.classes, model.input_size = shapes10(1).classes, (3, 48, 48)
     path = save_onnx(tmp_path / "large.onnx", model)
+    assert open_exported(path).batch == 227  # 64 channels of it, in 128 MB
     assert cli.main(["evaluate", str(path)]) == 2
     error = capsys.readouterr().err
     assert "shapes10 has images of (3, 32, 32)" in error
@@ -189,7 +206,86 @@ def test_tensors_in_another_file_are_not_read(exported: Path, tmp_path: Path) ->
         entry = scale.external_data.add()
         entry.key, entry.value = "location", str(tmp_path / "secret")
 
-    assert "no whole ONNX file" in refusal(rewrite(exported, tmp_path / "model.onnx", point))
+    assert "its tensor 'scale' lies in another file" in refusal(rewrite(exported, tmp_path / "model.onnx", point))
+
+
+def node(kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> Any:
+    return helper.make_node(kind, inputs, outputs, name=kind.lower(), **attributes)
+
+
+def swollen(proto: Any, _: dict[str, Any]) -> None:
+    """A convolution whose padding makes of 32x32 pixels 8224x8224."""
+    first = next(one for one in proto.graph.node if one.op_type == "Conv")
+    next(one for one in first.attribute if one.name == "pads").ints[:] = [4096] * 4
+
+
+def outer(proto: Any, _: dict[str, Any]) -> None:
+    """The sum of a row and a column, a hundred thousand long: 40 GB out of a file of 800 kB."""
+    for name, shape in (("row", [1, 10**5]), ("column", [10**5, 1])):
+        proto.graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, shape, bytes(4 * 10**5), raw=True))
+    proto.graph.node.append(node("Add", ["row", "column"], ["sum"]))
+
+
+def looping(proto: Any, _: dict[str, Any]) -> None:
+    body = helper.make_graph([], "body", [], [])
+    proto.graph.node.append(node("Loop", ["", ""], ["never"], body=body))
+
+
+def hidden(proto: Any, _: dict[str, Any]) -> None:
+    proto.graph.node.append(node("Relu", ["images"], ["x"], inside=helper.make_graph([], "inside", [], [])))
+
+
+def foreign(proto: Any, _: dict[str, Any]) -> None:
+    proto.graph.node[3].domain = "com.example"
+
+
+def shapeless(proto: Any, _: dict[str, Any]) -> None:
+    proto.graph.initializer[0].dims[0] = 2**40
+
+
+def negative(proto: Any, _: dict[str, Any]) -> None:
+    proto.graph.initializer[0].dims[0] = -1
+
+
+def empty(proto: Any, _: dict[str, Any]) -> None:
+    del proto.graph.node[:]
+
+
+def endless(proto: Any, _: dict[str, Any]) -> None:
+    for number in range(2_000):
+        proto.graph.node.append(node("Relu", ["images"], [f"x{number}"]))
+
+
+def unknown(proto: Any, _: dict[str, Any]) -> None:
+    """A shape that the batch decides: nobody can say how large it becomes."""
+    proto.graph.node.append(node("Transpose", ["images"], ["turned"], perm=[3, 2, 1, 0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (swollen, "gives [1, 16, 8222, 8222] values"),
+        (outer, "gives [100000, 100000] values"),
+        (looping, "a layer of the kind 'Loop'"),
+        (hidden, "holds a network of its own"),
+        (foreign, "a layer of the kind 'com.example "),
+        (shapeless, "has the shape [1099511627776"),
+        (negative, "has the shape [-1"),
+        (empty, "it has no layers"),
+        (endless, "layers, expected at most 2,000"),
+        (unknown, "gives unknown values"),
+    ],
+)
+def test_what_a_runtime_would_have_taken(exported: Path, tmp_path: Path, change: Change, reason: str) -> None:
+    assert reason in refusal(rewrite(exported, tmp_path / "model.onnx", change))
+
+
+def test_an_int8_file_is_looked_through_too(tmp_path: Path) -> None:
+    proto = onnx.load_from_string(quantised("reference")[1])
+    metadata = describe(seasoned(), {}, "0" * 64, preprocess=True, softmax=False)
+    proto.metadata_props[0].value = json.dumps(metadata)
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    assert open_exported(tmp_path / "model.onnx").batch == 500
 
 
 def test_a_file_of_a_fixed_batch_is_not_ours(exported: Path, tmp_path: Path) -> None:

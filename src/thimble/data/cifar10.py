@@ -23,8 +23,10 @@ import torch
 
 from thimble.arguments import expanded
 from thimble.config import RunError, UserError
+from thimble.system.files import read_file
 
 from .dataset import ImageDataset
+from .download import DownloadError, download
 
 FOLDER = "cifar-10-batches-bin"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -54,16 +56,10 @@ SOURCES = (
     # Swift for TensorFlow's copy: tensorflow/swift-models, Tests/DatasetsTests/CIFAR10/CIFAR10Tests.swift.
     "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/cifar-10-binary.tar.gz",
 )
-CONNECT_SECONDS = 5.0
-SILENCE_SECONDS = 30.0  # longest wait for the next bytes of a transfer
 
 
 class DataUnavailable(UserError):
     """CIFAR-10 is neither on disk nor to be fetched: each source with its reason, and what to do, in one line."""
-
-
-class _DownloadError(Exception):
-    """A source delivered something other than the archive."""
 
 
 def load_cifar10(
@@ -140,7 +136,7 @@ def _check_files(folder: Path) -> None:
             )
     names_path = folder / NAMES_FILE
     if names_path.is_file():
-        names = names_path.read_bytes()[:1000].decode("ascii", errors="replace").split()
+        names = read_file(names_path, 1000).decode("ascii", errors="replace").split()
         if names != list(CLASSES):
             found = " ".join(names)[:80] or "nothing"
             raise UserError(f"{names_path} names {found}: expected {' '.join(CLASSES)}; {_remedy(folder)}")
@@ -153,7 +149,7 @@ def _read(folder: Path, part: Literal["train", "test"]) -> ImageDataset:
     labels = np.empty(len(images), dtype=np.int64)
     for number, name in enumerate(names):
         path = folder / name
-        values = np.fromfile(path, dtype=np.uint8)
+        values = np.frombuffer(read_file(path, RECORDS_PER_FILE * RECORD_BYTES), dtype=np.uint8)
         if values.size != RECORDS_PER_FILE * RECORD_BYTES:
             raise UserError(f"{path} changed while it was read; {_remedy(folder)}")
         records = values.reshape(RECORDS_PER_FILE, RECORD_BYTES)
@@ -198,25 +194,20 @@ def _download(root: Path, progress: bool) -> Path:
 
 def _fetch(archive: Path, root: Path, progress: bool) -> None:
     """Download the archive from the first source that delivers it whole."""
-    import pooch
-    import requests
-
-    pooch.get_logger().setLevel("WARNING")
     own = os.environ.get("THIMBLE_CIFAR10_URL")
     failures = []
-    for url in (own, *SOURCES) if own else SOURCES:
-        download = pooch.HTTPDownloader(
-            progressbar=progress,
-            timeout=(CONNECT_SECONDS, SILENCE_SECONDS),
-            # Else a server may declare the .gz an encoding, and requests would take it off.
-            headers={"Accept-Encoding": "identity"},
-        )
+    for number, url in enumerate((own, *SOURCES) if own else SOURCES):
+        # A file for each: one that was given up may be held open by a transfer that has not noticed yet.
+        received = archive.with_name(f"{number}-{archive.name}")
         try:
-            download(url, str(archive), None)
-            _verify(archive)
+            download(url, received, ARCHIVE_BYTES, progress=progress)
+            _verify(received)
+        except DownloadError as error:
+            failures.append(f"{url} ({error})")
+            received.unlink(missing_ok=True)
+        else:
+            received.rename(archive)
             return
-        except (requests.RequestException, _DownloadError) as error:
-            failures.append(f"{url} ({_reason(error)})")
     raise DataUnavailable(
         f"CIFAR-10 is not in {root} and no source delivered it: {'; '.join(failures)}; go online and run again, "
         f"or name a folder that holds {FOLDER}/ with --data-dir or THIMBLE_DATA, or use --data shapes10"
@@ -226,30 +217,13 @@ def _fetch(archive: Path, root: Path, progress: bool) -> None:
 def _verify(archive: Path) -> None:
     size = archive.stat().st_size
     if size != ARCHIVE_BYTES:
-        raise _DownloadError(f"delivered {size:,} bytes, expected {ARCHIVE_BYTES:,}")
+        raise DownloadError(f"delivered {size:,} bytes, expected {ARCHIVE_BYTES:,}")
     for algorithm, expected in (("md5", ARCHIVE_MD5), ("sha256", ARCHIVE_SHA256)):
         with archive.open("rb") as file:
             # Not for security, and said so: MD5 is barred otherwise on machines in FIPS mode.
             digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))  # noqa: B023
         if digest.hexdigest() != expected:
-            raise _DownloadError(f"delivered a file of {algorithm.upper()} {digest.hexdigest()}, expected {expected}")
-
-
-def _reason(error: Exception) -> str:
-    """A network error in a few words: those of requests run over lines, with addresses of objects in them."""
-    import requests
-
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"HTTP {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.ConnectTimeout):
-        return f"no connection within {CONNECT_SECONDS:g} s"
-    if isinstance(error, requests.Timeout):
-        return f"silent for {SILENCE_SECONDS:g} s"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the transfer broke off"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection" if "resolve" not in str(error) else "the host's name cannot be resolved"
-    return " ".join(str(error).split())[:200]
+            raise DownloadError(f"delivered a file of {algorithm.upper()} {digest.hexdigest()}, expected {expected}")
 
 
 def _unpack(archive: Path, parent: Path) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +14,18 @@ from thimble.arguments import expanded
 from thimble.config import RunError, UserError
 from thimble.data import ImageDataset
 from thimble.evaluation import Evaluation, check_fit, reduce
+from thimble.storage.description import check_classes, check_constants, check_input_size
+from thimble.system.files import read_file
+from thimble.system.json_text import parse_object
 
+from . import onnx_checks
 from .network import as_inputs
 from .onnx_file import METADATA_KEY
 from .parity import Run
 
 _BATCH = 500
+_MOST_AT_ONCE = 2**25
+"""Values in the largest result of a layer, for all images of a batch: 128 MB."""
 _EXPECTED = "expected a file that thimble export --format onnx or onnx-int8 wrote"
 
 
@@ -38,6 +42,7 @@ class ExportedModel:
         preprocess: whether it normalises by itself.
         softmax: whether it gives probabilities instead of logits.
         run: from what it takes to what it gives.
+        batch: how many images the memory is sure to hold at once.
     """
 
     name: str
@@ -48,6 +53,7 @@ class ExportedModel:
     preprocess: bool
     softmax: bool
     run: Run
+    batch: int
 
     def infer(self, images: Tensor, *, flip: bool = False) -> Tensor:
         """The logits of images, uint8 (N, 3, height, width): float32 (N, classes), up to a constant per image.
@@ -55,7 +61,7 @@ class ExportedModel:
         Raises:
             RunError: one is nan or infinite.
         """
-        logits = torch.cat([self._logits(batch, flip) for batch in torch.split(images, _BATCH)])
+        logits = torch.cat([self._logits(batch, flip) for batch in torch.split(images, self.batch)])
         if not logits.isfinite().all():
             raise RunError(f"{self.name} gives nan or infinite values; expected finite ones")
         return logits
@@ -83,55 +89,63 @@ def open_exported(path: str | Path) -> ExportedModel:
     Raises:
         UserError: it is no whole ONNX file, is another program's, or is not what its metadata say.
     """
-    import onnxruntime
 
     path = expanded(path)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what is wrong with a file is said once, by us
+    content = read_file(path, onnx_checks.MOST_BYTES)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; {_EXPECTED}") from error
-    try:
-        # From its bytes, so that it can name no other file to read its tensors from.
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has as many kinds as there are ways to be no ONNX file
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path} ({len(content):,} bytes) is no whole ONNX file ({reason}): {_EXPECTED}") from error
-    described = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        proto = onnx_checks.parse(content)
+    except ValueError as error:
+        raise UserError(f"{path} ({len(content):,} bytes) is no whole ONNX file ({error}): {_EXPECTED}") from error
+    described = {entry.key: entry.value for entry in proto.metadata_props}.get(METADATA_KEY)
     if described is None:
         raise UserError(f"{path} is an ONNX file of another program: {_EXPECTED}")
     try:
-        model = _read(path, json.loads(described), session)
-    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        claims = _read_claims(parse_object(described))
+    except (LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path} describes itself incompletely ({error!r}): {_EXPECTED}") from error
+    try:
+        most_values = onnx_checks.most_values(proto)
+        session = _start(proto)
+    except ValueError as error:
+        raise UserError(f"{path} ({len(content):,} bytes) is no network to run ({error}): {_EXPECTED}") from error
+    input_name = session.get_inputs()[0].name if session.get_inputs() else ""
+
+    def run(inputs: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {input_name: inputs.numpy()})[0])
+
+    model = ExportedModel(name=str(path), **claims, run=run, batch=max(1, min(_BATCH, _MOST_AT_ONCE // most_values)))
     _check_shapes(path, model, session)
     return model
 
 
-def _read(path: Path, metadata: dict[str, Any], session: Any) -> ExportedModel:
+def _read_claims(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What a file says of itself; what its graph says is for ``_check_shapes``."""
     preprocess = metadata["input"]["type"] == "uint8"
-    shape = [int(value) for value in metadata["input"]["shape"][1:]]
-    channels, height, width = (shape[2], shape[0], shape[1]) if preprocess else shape
-    mean, std = (tuple(float(value) for value in metadata[key]) for key in ("mean", "std"))
-    classes = tuple(str(label) for label in metadata["classes"])
-    if len(mean) != 3 or len(std) != 3 or not classes or not all(map(math.isfinite, mean)) or min(std) <= 0:
-        raise ValueError(f"mean {mean}, std {std}, {len(classes)} classes")
-    name = session.get_inputs()[0].name
+    shape = list(metadata["input"]["shape"][1:])
+    return {
+        "classes": check_classes(metadata["classes"]),
+        "input_size": check_input_size([shape[2], shape[0], shape[1]] if preprocess and len(shape) == 3 else shape),
+        "mean": check_constants("mean", metadata["mean"]),
+        "std": check_constants("std", metadata["std"]),
+        "preprocess": preprocess,
+        "softmax": metadata["output"] == "probabilities",
+    }
 
-    def run(inputs: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {name: inputs.numpy()})[0])
 
-    return ExportedModel(
-        name=str(path),
-        classes=classes,
-        input_size=(channels, height, width),
-        mean=mean,
-        std=std,
-        preprocess=preprocess,
-        softmax=metadata["output"] == "probabilities",
-        run=run,
-    )
+def _start(proto: Any) -> Any:
+    """A session of exactly what was looked through.
+
+    Raises:
+        ValueError: the runtime does not take it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is wrong with a file is said once, by us
+    try:
+        return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has as many kinds as there are ways to be no network
+        raise ValueError(" ".join(str(error).split())[:120]) from error
 
 
 def _check_shapes(path: Path, model: ExportedModel, session: Any) -> None:

@@ -1,0 +1,120 @@
+"""What a weights file says of its model, checked before anything is built from it: a file may hold anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from thimble.arguments import is_number, is_whole
+from thimble.models import MODELS, Classifier, build_model
+
+MOST_CLASSES = 10_000
+LONGEST_CLASS_NAME = 1_000
+LARGEST_SIDE = 1024
+"""Of the images that a network was trained on, in pixels."""
+_LARGEST_CONSTANT = 1e4
+"""Of mean and std, for pixels in 0..1; below its inverse, a std would make pixels infinite."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """How to build and use a network; each field as ``Classifier`` has it."""
+
+    name: str
+    arguments: dict[str, Any]
+    classes: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    input_size: tuple[int, int, int]
+
+    def build(self) -> Classifier:
+        """The network, with new weights."""
+        model = build_model(self.name, **self.arguments)
+        model.classes, model.mean, model.std, model.input_size = self.classes, self.mean, self.std, self.input_size
+        return model
+
+
+def describe_model(metadata: Mapping[str, Any]) -> Description:
+    """The description in a weights file's metadata. Its memory is bounded, and so is that of the network.
+
+    Raises:
+        KeyError: something is missing.
+        TypeError, ValueError: something is of another type, or out of its range.
+    """
+    name = metadata.get("model")
+    if not isinstance(name, str) or name not in MODELS:
+        raise ValueError(f"a model {name!r}"[:100] + f": expected one of {', '.join(sorted(MODELS))}")
+    classes = check_classes(metadata["classes"])
+    arguments = _check_arguments(metadata["arguments"])
+    if arguments.get("num_classes") != len(classes):
+        raise ValueError(f"{len(classes)} classes for {arguments.get('num_classes')} logits")
+    return Description(
+        name=name,
+        arguments=arguments,
+        classes=classes,
+        mean=check_constants("mean", metadata["mean"]),
+        std=check_constants("std", metadata["std"]),
+        input_size=check_input_size(metadata["input_size"]),
+    )
+
+
+def check_classes(values: Any) -> tuple[str, ...]:
+    """The names of classes, as JSON has them: a list of texts.
+
+    Raises:
+        TypeError, ValueError: they are none, or too many, or too long.
+    """
+    if not isinstance(values, list) or not all(isinstance(label, str) for label in values):
+        raise TypeError("classes are no list of names")
+    if not 1 <= len(values) <= MOST_CLASSES:
+        raise ValueError(f"{len(values):,} classes, expected 1 to {MOST_CLASSES:,}")
+    for label in values:
+        if len(label) > LONGEST_CLASS_NAME:
+            raise ValueError(f"a class name of {len(label):,} characters, expected at most {LONGEST_CLASS_NAME:,}")
+    return tuple(values)
+
+
+def check_constants(name: Literal["mean", "std"], values: Any) -> tuple[float, float, float]:
+    """Mean or std, for pixels in 0..1: three numbers, small enough for float32 to work with; those of a std above 0.
+
+    Raises:
+        TypeError, ValueError: they are not.
+    """
+    least = 1 / _LARGEST_CONSTANT if name == "std" else -_LARGEST_CONSTANT
+    if not isinstance(values, list) or not all(is_number(value) for value in values):
+        raise TypeError(f"{name} {_short(values)} is no list of numbers")
+    if len(values) != 3 or not all(least <= value <= _LARGEST_CONSTANT for value in values):
+        raise ValueError(f"{name} {_short(values)}, expected three numbers from {least:g} to {_LARGEST_CONSTANT:g}")
+    red, green, blue = map(float, values)
+    return red, green, blue
+
+
+def check_input_size(values: Any) -> tuple[int, int, int]:
+    """(channels, height, width): three channels, and sides in pixels.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if not isinstance(values, list) or not all(is_whole(value) for value in values):
+        raise TypeError(f"input_size {_short(values)} is no list of whole numbers")
+    if len(values) != 3 or values[0] != 3 or not all(1 <= value <= LARGEST_SIDE for value in values[1:]):
+        raise ValueError(f"input_size {_short(values)}, expected 3 channels, and sides from 1 to {LARGEST_SIDE}")
+    channels, height, width = values
+    return channels, height, width
+
+
+def _check_arguments(values: Any) -> dict[str, Any]:
+    """What an architecture is called with. Every one of ours takes these two, and no other."""
+    if not isinstance(values, dict) or not values.keys() <= {"num_classes", "dropout"}:
+        raise TypeError(f"arguments {_short(values)}, expected num_classes and dropout")
+    num_classes, dropout = values.get("num_classes", 0), values.get("dropout", 0.0)
+    if not is_whole(num_classes) or not 1 <= num_classes <= MOST_CLASSES:
+        raise ValueError(f"num_classes {_short(num_classes)}, expected 1 to {MOST_CLASSES:,}")
+    if not is_number(dropout) or not 0 <= dropout <= 1:
+        raise ValueError(f"dropout {_short(dropout)}, expected 0 to 1")
+    return dict(values)
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:50]

@@ -1,0 +1,72 @@
+"""What a training state says of how far its run is, checked before a training goes on from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from thimble.arguments import is_number, is_whole
+
+ROW = (
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "learning_rate",
+    "seconds",
+    "images_per_second",
+)
+"""What is known of an epoch, in the order of metrics.csv. Without validation, its two are None."""
+
+_COUNTS = ("num_batches", "num_steps", "num_processes", "epoch", "batch", "step", "images", "correct")
+_TOTALS = ("loss_sum", "seconds")
+
+
+def check_record(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ``Progress`` among a state's metadata, each of its type and agreeing with the others.
+
+    Anything else there is left alone: a later Thimble may know more.
+
+    Raises:
+        ValueError: one is missing, or is nothing that a training can go on from; says which.
+    """
+    names = (*_COUNTS, *_TOTALS, "teacher", "history")
+    missing = [name for name in names if name not in metadata]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    record = {name: metadata[name] for name in names}
+    record["bank"] = metadata.get("bank", "")  # states from before there were banks lack it
+    for name in _COUNTS:
+        if not is_whole(record[name]) or record[name] < 0:
+            raise ValueError(f"{name} is {_short(record[name])}, expected a whole number of at least 0")
+    for name in _TOTALS:
+        if not is_number(record[name]) or record[name] < 0:
+            raise ValueError(f"{name} is {_short(record[name])}, expected a number of at least 0")
+    for name in ("teacher", "bank"):
+        if not isinstance(record[name], str):
+            raise ValueError(f"{name} is {_short(record[name])}, expected a SHA-256")
+    _check_history(record["history"])
+    begun = record["batch"] > 0
+    if (record["epoch"], record["images"] > 0, record["seconds"] > 0) != (len(record["history"]), begun, begun):
+        raise ValueError("its epochs, steps and images do not agree")
+    if not record["batch"] <= record["step"] <= record["num_steps"] or record["batch"] > record["num_batches"]:
+        raise ValueError(f"it is at step {record['step']:,} of {record['num_steps']:,}")
+    return record
+
+
+def _check_history(history: Any) -> None:
+    if not isinstance(history, list):
+        raise ValueError(f"history is {_short(history)}, expected a list of epochs")
+    for number, row in enumerate(history, start=1):
+        if not isinstance(row, dict) or row.keys() != set(ROW):
+            raise ValueError(f"row {number} of its history has other columns than metrics.csv")
+        for name, value in row.items():
+            if not is_number(value) and not (value is None and name.startswith("validation")):
+                raise ValueError(f"{name} of epoch {number} is {_short(value)}, expected a number")
+        if not is_whole(row["epoch"]) or row["epoch"] != number:
+            raise ValueError(f"epoch {_short(row['epoch'])} stands in row {number} of its history")
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:40]

@@ -1,0 +1,42 @@
+"""environment.json, whatever it leads to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from thimble.card import model_card
+from thimble.checkpoint import save_weights
+from thimble.config import UserError
+from thimble.models import Classifier
+from thimble.storage.environment import read_environment
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "", '{"command": "x"}', '{"command": [1]}', '{"command": {"a": 1}}', "[" * 9999]
+)
+def test_what_no_run_wrote(tmp_path: Path, content: str) -> None:
+    (tmp_path / "environment.json").write_text('{"command": null, "versions": {}}')
+    assert read_environment(tmp_path)["command"] is None
+    (tmp_path / "environment.json").write_text(content)
+    with pytest.raises(UserError, match=r"environment\.json") as caught:
+        read_environment(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "folder"])
+def test_what_is_no_regular_file(tmp_path: Path, model: Classifier, kind: str) -> None:
+    """Neither the report, which says so, nor the card, which goes without, waits for ever or fills the memory."""
+    path = tmp_path / "environment.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(kind)
+    with pytest.raises(UserError, match="expected a regular file"):
+        read_environment(tmp_path)
+    save_weights(tmp_path / "model.safetensors", model, {})
+    assert "The command" not in model_card(tmp_path)
