@@ -114,7 +114,7 @@ IMAGES: dict[str, tuple[str, Callable[[Path], None]]] = {
 def measure(images: list[Path]) -> tuple[str, float]:
     """What predict answers for images: exit code 0 or the one line; and its peak memory in MiB."""
     words = [sys.executable, "-c", CODE, "predict", *map(str, images)]
-    found = subprocess.run(words, capture_output=True, text=True, check=True)
+    found = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", check=True)
     code, peak = found.stdout.splitlines()[-1].split()
     return "answered" if code == "0" else found.stderr.strip().rpartition("/")[2], int(peak) / 1024
 

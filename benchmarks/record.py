@@ -99,11 +99,15 @@ def train_all(commands: list[list[str]], logs: list[Path], at_once: int, deadlin
     return codes
 
 
+def _last_line(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
+
+
 def outcome(codes: list[int], logs: list[Path]) -> int:
     """One exit code of several, with a line on stderr if it is not 0."""
     for code, log in zip(codes, logs, strict=True):
         if code not in (0, INTERRUPTED):
-            print(f"record: {log.read_text(errors='replace').strip().splitlines()[-1]}; see {log}", file=sys.stderr)
+            print(f"record: {_last_line(log)}; see {log}", file=sys.stderr)
             return code
     if INTERRUPTED in codes:
         print("record: not done; the same command goes on", file=sys.stderr)

@@ -126,7 +126,8 @@ def _bar(progress: bool, num_bytes: int) -> Iterator[Any]:
         return
     from tqdm import tqdm
 
-    with tqdm(total=num_bytes, unit="B", unit_scale=True, ncols=79) as bar:
+    # Not before a moment has passed: a source that answers nothing leaves no bar.
+    with tqdm(total=num_bytes, unit="B", unit_scale=True, ncols=79, delay=0.5) as bar:
         yield bar
 
 
