@@ -111,9 +111,17 @@ def open_exported(path: str | Path) -> ExportedModel:
     input_name = session.get_inputs()[0].name if session.get_inputs() else ""
 
     def run(inputs: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {input_name: inputs.numpy()})[0])
+        try:
+            outputs = torch.from_numpy(session.run(None, {input_name: inputs.numpy()})[0])
+        except Exception as error:  # a graph that is whole may still fail when it is run; as above
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(f"{path} does not run ({reason}); {_EXPECTED}") from error
+        if outputs.dtype != torch.float32 or outputs.shape != (len(inputs), len(claims["classes"])):
+            raise RunError(f"{path} gives {outputs.dtype} {tuple(outputs.shape)} for {len(inputs)} images; {_EXPECTED}")
+        return outputs
 
-    model = ExportedModel(name=str(path), **claims, run=run, batch=max(1, min(_BATCH, _MOST_AT_ONCE // most_values)))
+    batch = max(1, min(_BATCH, _MOST_AT_ONCE // max(1, most_values)))
+    model = ExportedModel(name=str(path), **claims, run=run, batch=batch)
     _check_shapes(path, model, session)
     return model
 
@@ -143,7 +151,15 @@ def _start(proto: Any) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong with a file is said once, by us
     try:
-        return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            proto.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # to the same provider, which prints what is wrong and fails again
+        )
+        for one in (*session.get_inputs(), *session.get_outputs()):
+            _ = one.name, one.type, one.shape  # texts that may be no UTF-8, which only reading them shows
+        return session
     except Exception as error:  # onnxruntime has as many kinds as there are ways to be no network
         raise ValueError(" ".join(str(error).split())[:120]) from error
 
