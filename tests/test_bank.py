@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -172,6 +173,51 @@ def test_what_is_refused(little_run: TrainConfig, bank: Bank, teacher: str, tmp_
         load_bank(tmp_path / "nan")
     assert cli.main(["bank", "nobody", "--output", str(tmp_path / "x"), "--data", "shapes10"]) == 2
     assert capsys.readouterr().err.startswith("thimble: MODEL nobody: no model 'nobody'")
+
+
+@pytest.mark.parametrize("done", [1, 3])
+@pytest.mark.parametrize(
+    "logits",
+    [
+        torch.zeros(()),
+        torch.zeros(1),
+        torch.zeros(1, 5, 3).half(),
+        torch.zeros(3, 120, 10),
+        torch.zeros(3, 120, 0).half(),
+    ],
+)
+def test_a_file_of_other_tensors_is_refused(
+    tmp_path: Path, bank: Bank, teacher: str, logits: Tensor, done: int
+) -> None:
+    path = tmp_path / "forged"
+    save_tensors(path, {"logits": logits}, {**read_tensors(bank.path)[1], "done": done})
+    with pytest.raises(UserError, match=r"is not a bank .its tensors|has 1 of 3 views"):
+        load_bank(path)
+    with pytest.raises(UserError, match="exists and is not what this command began"):
+        make_bank([teacher], path, CONFIG, data="shapes10", device="cpu")
+
+
+@pytest.mark.parametrize(
+    "forged", [{"views": 3.0}, {"seed": 1.5}, {"mixed_views": 0.5}, {"views": 10**11}, {"views": True}]
+)
+def test_views_of_other_types_or_sizes_are_refused(tmp_path: Path, bank: Bank, forged: dict[str, Any]) -> None:
+    stored, described = read_tensors(bank.path)
+    views = {**described["views"], **forged}
+    save_tensors(tmp_path / "forged", stored, {**described, "views": views, "done": views["views"]})
+    with pytest.raises(UserError, match=f"forged is not a bank .--{next(iter(forged)).replace('_', '-')}"):
+        load_bank(tmp_path / "forged")
+
+
+def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path: Path, teacher: str) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load_bank("x" * 300)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is no folder"):
+        make_bank([teacher], tmp_path / "file" / "bank", CONFIG, data="shapes10", device="cpu")
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    assert type(ViewConfig(views=np.int64(3), seed=np.int64(7)).views) is int
 
 
 def test_the_verb(tmp_path: Path, bank: Bank, teacher: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from .arguments import is_whole
 from .config import AugmentConfig, UserError
 from .data import ImageDataset, load_dataset
 from .distillation import Teacher
 from .runtime import derive_seed, has_bfloat16, keep_freed_memory
-from .storage.tensor_file import open_tensors, save_tensors
+from .storage.tensor_file import Layout, TensorFile, open_tensors, save_tensors
+from .system.files import check_output
 from .view_config import ViewConfig
 from .views import Views
 
@@ -155,6 +158,8 @@ def make_bank(
         raise UserError("no MODEL: expected at least one teacher")
     if device == "gpu" and not torch.cuda.is_available():
         raise UserError("--device gpu: PyTorch found no GPU here; expected one, or --device cpu")
+    if not os.path.lexists(output):
+        check_output(output)
     place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     teachers = [Teacher(model, called="MODEL") for model in models]
     whole = load_dataset(data, "train", data_dir, progress=True)
@@ -198,14 +203,25 @@ def _answers(teachers: Sequence[Teacher], views: Views, view: int) -> Tensor:
 
 def _begun(output: Path, described: dict[str, Any]) -> list[Tensor]:
     """The views that a file has already, each (N, num_classes); none without one."""
-    if not output.exists():
+    if not os.path.lexists(output):
         return []
     with open_tensors(output) as file:
-        tensors, found = {name: file.read(name) for name in file.layouts}, file.metadata
-    done = found.pop("done", None)
-    if found != _plain(described) or not isinstance(done, int) or len(tensors.get("logits", ())) != done:
-        raise UserError(f"{output} exists and is not what this command began: choose another --output, or delete it")
-    return list(tensors["logits"])
+        found = dict(file.metadata)
+        done, data = found.pop("done", None), described["data"]
+        begun = is_whole(done) and found == _plain(described)
+        if not begun or not _holds(file, done, data["images"], len(data["classes"])):
+            raise UserError(
+                f"{output} exists and is not what this command began: choose another --output, or delete it"
+            )
+        logits = file.read("logits")
+    if not torch.isfinite(logits).all():
+        raise UserError(f"{output} has logits that are not finite: choose another --output, or delete it")
+    return list(logits)
+
+
+def _holds(file: TensorFile, *shape: int) -> bool:
+    """Whether a file's tensors are logits of that shape, and nothing else."""
+    return file.layouts == {"logits": Layout(torch.float16, shape)}
 
 
 def load_bank(path: str | Path) -> Bank:
@@ -215,32 +231,36 @@ def load_bank(path: str | Path) -> Bank:
         UserError: there is none at this path, or not the whole of one.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, false for a name that no file can have
         raise UserError(f"--bank {path}: no such file; expected one that thimble bank wrote")
-    with open_tensors(path) as file:
-        tensors, found = {name: file.read(name) for name in file.layouts}, file.metadata
     try:
-        if found["kind"] != "bank":
-            raise ValueError(found["kind"])
-        settings = dict(found["views"])
-        augment = dict(settings["augment"])
-        augment["cutout_size"] = tuple(augment["cutout_size"])
-        views = ViewConfig(**{**settings, "augment": AugmentConfig(**augment)})
-        logits, data = tensors["logits"], found["data"]
-        if found["done"] != views.views:
-            raise UserError(
-                f"--bank {path} has {found['done']} of {views.views} views: the command that began it goes on"
-            )
-        if logits.shape != (views.views, data["images"], len(data["classes"])) or not logits.is_floating_point():
-            raise ValueError(f"logits {tuple(logits.shape)}")
-        if not torch.isfinite(logits).all():
-            raise ValueError("logits that are not finite")
-        digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode())
-        digest.update(logits.contiguous().numpy().data)
-        checksum = digest.hexdigest()
-        return Bank(path, logits, views, list(found["teachers"]), dict(data), checksum)
+        with open_tensors(path) as file:
+            return _read(path, file)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"--bank {path} is not a bank ({error}): expected a file that thimble bank wrote") from error
+
+
+def _read(path: Path, file: TensorFile) -> Bank:
+    found = file.metadata
+    if found["kind"] != "bank":
+        raise ValueError(found["kind"])
+    settings, data = dict(found["views"]), found["data"]
+    augment = dict(settings["augment"])
+    augment["cutout_size"] = tuple(augment["cutout_size"])
+    try:
+        views = ViewConfig(**{**settings, "augment": AugmentConfig(**augment)})
+    except UserError as error:
+        raise ValueError(error) from error
+    if found["done"] != views.views:
+        raise UserError(f"--bank {path} has {found['done']} of {views.views} views: the command that began it goes on")
+    if not _holds(file, views.views, data["images"], len(data["classes"])):
+        raise ValueError("its tensors are not float16 logits of each view, image and class")
+    logits = file.read("logits")
+    if not torch.isfinite(logits).all():
+        raise ValueError("logits that are not finite")
+    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode())
+    digest.update(logits.contiguous().numpy().data)
+    return Bank(path, logits, views, list(found["teachers"]), dict(data), digest.hexdigest())
 
 
 def _plain(value: Any) -> Any:

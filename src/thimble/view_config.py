@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .arguments import take
 from .config import AugmentConfig, UserError
+
+MOST_VIEWS = 100
+"""Of each image: the numbers that all views follow from are held in memory, 3 MB of them for a view of CIFAR-10."""
 
 
 def view_augmentation() -> AugmentConfig:
@@ -42,11 +46,18 @@ class ViewConfig:
         return self.mixed_views / self.views
 
     def __post_init__(self) -> None:
+        for name in ("views", "mixed_views", "seed"):  # numpy's numbers too; a bank's file may hold anything
+            value = take("--" + name.replace("_", "-"), getattr(self, name), int, "a whole number")
+            object.__setattr__(self, name, value)
+        if not isinstance(self.augment, AugmentConfig):
+            raise UserError(f"augment is of type {type(self.augment).__name__}: expected an AugmentConfig")
         if self.views < 1:
             raise UserError(f"--views {self.views}: expected at least 1")
+        if self.views > MOST_VIEWS:
+            raise UserError(f"--views {self.views}: expected at most {MOST_VIEWS}")
         if not 0 <= self.mixed_views < self.views:
             raise UserError(f"--mixed-views {self.mixed_views}: expected 0 to {self.views - 1}, fewer than --views")
-        if self.seed < 0:
+        if not 0 <= self.seed < 2**63:
             raise UserError(f"--seed {self.seed}: expected a whole number of at least 0")
         if self.augment.augmenter != "batched":
             raise UserError(
