@@ -59,6 +59,8 @@ def test_its_own_names_are_answered(guard: Guard, host: str) -> None:
         "[",
         "10.0.0.1",
         "a@b",
+        "a@localhost",
+        "localhost:80.evil.example",
     ],
 )
 def test_no_other_name_is(guard: Guard, host: str) -> None:

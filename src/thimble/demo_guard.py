@@ -98,8 +98,12 @@ class Guard:
 
     def _is_ours(self, host: str) -> bool:
         try:
-            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+            parts = urlsplit(f"//{host}")
+            name = (parts.hostname or "").rstrip(".")
+            _ = parts.port  # raises where it is no number, as in localhost:80.evil.example
         except ValueError:
+            return False
+        if "@" in host:
             return False
         if name in self.names:
             return True
