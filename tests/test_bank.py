@@ -217,7 +217,8 @@ def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path: Path,
 
 
 def test_numpys_numbers_are_numbers() -> None:
-    assert type(ViewConfig(views=np.int64(3), seed=np.int64(7)).views) is int
+    views: Any = np.int64(3)
+    assert type(ViewConfig(views=views, seed=views).views) is int
 
 
 def test_the_verb(tmp_path: Path, bank: Bank, teacher: str, capsys: pytest.CaptureFixture[str]) -> None:
