@@ -36,6 +36,7 @@ RECIPE = {
     "data_dir": "/home/somebody/data",
     "runs": "/home/somebody/runs",
     "teacher": "/home/somebody/runs/teacher",
+    "bank": "/home/somebody/bank.safetensors",
     "image_sizes": [16, 32],
 }
 

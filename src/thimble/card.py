@@ -268,8 +268,9 @@ def _training(model: Model, metadata: dict[str, Any]) -> dict[str, Any]:
 def without_places(metadata: dict[str, Any]) -> dict[str, Any]:
     """What a weights file tells, less what its recipe says of where it was run."""
     recipe = {name: value for name, value in _dictionary(metadata, "recipe").items() if name not in _PLACES}
-    if isinstance(recipe.get("teacher"), str):
-        recipe["teacher"] = Path(recipe["teacher"]).name
+    for source in ("teacher", "bank"):
+        if isinstance(recipe.get(source), str):
+            recipe[source] = Path(recipe[source]).name
     return metadata | ({"recipe": recipe} if recipe else {})
 
 

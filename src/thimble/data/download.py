@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +39,22 @@ def download(url: str, path: Path, num_bytes: int, *, progress: bool = False) ->
     thread = threading.Thread(target=transfer.run, name="thimble-download", daemon=True)
     thread.start()
     try:
-        with _bar(progress, num_bytes) as shown:
-            _watch(thread, transfer, shown)
+        with _Bar(progress, num_bytes) as bar:
+            _watch(thread, transfer, bar)
     finally:
         transfer.stop = True
     if transfer.failure is not None:
         raise transfer.failure
 
 
-def _watch(thread: threading.Thread, transfer: _Transfer, shown: Any) -> None:
+def _watch(thread: threading.Thread, transfer: _Transfer, bar: _Bar) -> None:
     """Wait for the end of a transfer, as long as it is fast enough."""
-    began, before, drawn, alive = time.monotonic(), 0, 0, True
+    began, before, alive = time.monotonic(), 0, True
     while alive:
         thread.join(min(_LOOK_SECONDS, WINDOW_SECONDS / 4))
         alive, received = thread.is_alive(), transfer.received
-        if shown is not None:
-            shown.update(received - drawn)
-        drawn, seconds = received, time.monotonic() - began
+        bar.show(received)
+        seconds = time.monotonic() - began
         if alive and seconds >= WINDOW_SECONDS:
             if received - before < LEAST_BYTES_PER_SECOND * WINDOW_SECONDS:
                 found = f"{received - before:,} bytes in {seconds:.3g} s"
@@ -119,16 +116,29 @@ class _Transfer:
             raise DownloadError(f"delivered {self.received:,} bytes, expected {self.num_bytes:,}")
 
 
-@contextlib.contextmanager
-def _bar(progress: bool, num_bytes: int) -> Iterator[Any]:
-    if not progress:
-        yield None
-        return
-    from tqdm import tqdm
+class _Bar:
+    """A progress bar on stderr, from the first byte on: a source that is silent leaves none."""
 
-    # Not before a moment has passed: a source that answers nothing leaves no bar.
-    with tqdm(total=num_bytes, unit="B", unit_scale=True, ncols=79, delay=0.5) as bar:
-        yield bar
+    def __init__(self, wanted: bool, num_bytes: int) -> None:
+        self._wanted, self._num_bytes = wanted, num_bytes
+        self._bar: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, received: int) -> None:
+        """Draw so many bytes."""
+        if not self._wanted or received == 0:
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self._num_bytes, unit="B", unit_scale=True, ncols=79)
+        self._bar.update(received - self._bar.n)
 
 
 def _reason(error: Exception) -> str:
