@@ -63,3 +63,16 @@ def test_a_place_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         temporary_folder(),
     ):
         pass
+
+
+def test_what_a_killed_process_left_is_deleted(place: Path) -> None:
+    with temporary_folder() as folder:
+        dead = place / folder.name.replace(f".{os.getpid()}.", ".4194399.")  # above the largest number of a process
+        (dead / "deep").mkdir(parents=True)
+        (dead / "deep" / "file").write_bytes(b"x")
+        (place / "somebody's").mkdir()
+        with temporary_folder():
+            assert sorted(path.name for path in place.iterdir() if path.name != folder.name)[-1] == "somebody's"
+            assert not dead.exists()
+            assert folder.exists()
+    assert [path.name for path in place.iterdir()] == ["somebody's"]

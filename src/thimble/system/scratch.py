@@ -11,6 +11,8 @@ from pathlib import Path
 
 from thimble.errors import RunError, UserError
 
+from .temporary import abandoned_in, temporary_beside
+
 ENOUGH_BYTES = 16 * 2**20
 """What nothing of ours needs more of. If something fails on a disk with less, the disk is the reason: compilers and
 libraries hardly ever say it."""
@@ -24,26 +26,34 @@ class TemporaryFolderFull(RunError):
 def temporary_folder() -> Iterator[Path]:
     """Make a folder under ``$TMPDIR``, else the system's own, and delete it after the block.
 
+    What killed processes left of theirs there is deleted too.
+
     Raises:
         TemporaryFolderFull: it cannot be made, or what failed in the block failed for want of room in it.
     """
     remedy = f"free some space, or set TMPDIR to a folder with {ENOUGH_BYTES / 1e6:.0f} MB"
     try:
-        made = tempfile.TemporaryDirectory(prefix="thimble-", ignore_cleanup_errors=True)
+        # Named after this process, so that it can be told from those of processes that are gone.
+        folder = temporary_beside(Path(tempfile.gettempdir()) / "folder")
+        for abandoned in abandoned_in(folder.parent):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        folder.mkdir(mode=0o700)
     except OSError as error:
         raise TemporaryFolderFull(f"cannot make a temporary folder: {error.strerror}; {remedy}") from error
-    with made as name:
+    try:
         try:
-            yield Path(name)
+            yield folder
         except (UserError, TemporaryFolderFull):
             raise
         except Exception as error:
-            free = shutil.disk_usage(name).free
+            free = shutil.disk_usage(folder).free
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             if not full and free >= ENOUGH_BYTES:
                 raise
             reason = " ".join(str(error).split())[:100] or type(error).__name__
-            place = Path(name).parent
+            place = folder.parent
             raise TemporaryFolderFull(
                 f"{place}, where temporary files go, has {free / 1e6:.1f} MB left ({reason}): {remedy}"
             ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
