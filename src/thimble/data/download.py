@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import requests
 
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 30.0
@@ -16,6 +19,7 @@ LEAST_BYTES_PER_SECOND = 10_000
 
 _BLOCK_BYTES = 1 << 16
 _LOOK_SECONDS = 0.25
+_STOP_SECONDS = 1.0
 
 
 class DownloadError(Exception):
@@ -43,6 +47,7 @@ def download(url: str, path: Path, num_bytes: int, *, progress: bool = False) ->
             _watch(thread, transfer, bar)
     finally:
         transfer.stop = True
+        thread.join(_STOP_SECONDS)  # else it could still write while its folder is deleted
     if transfer.failure is not None:
         raise transfer.failure
 
@@ -91,20 +96,22 @@ class _Transfer:
     def _fetch(self) -> None:
         import requests
 
-        with (
-            requests.get(
-                self.url,
-                stream=True,
-                timeout=(CONNECT_SECONDS, SILENCE_SECONDS),
-                # Else a server may declare the .gz an encoding. One that does so nevertheless is not heeded.
-                headers={"Accept-Encoding": "identity"},
-            ) as response,
-            self.path.open("wb") as file,
-        ):
+        with requests.get(
+            self.url,
+            stream=True,
+            timeout=(CONNECT_SECONDS, SILENCE_SECONDS),
+            # Else a server may declare the .gz an encoding. One that does so nevertheless is not heeded.
+            headers={"Accept-Encoding": "identity"},
+        ) as response:
             response.raise_for_status()
             declared = response.headers.get("Content-Length", "")
             if declared.isdecimal() and int(declared[:20]) != self.num_bytes:
                 raise DownloadError(f"delivered {int(declared[:20]):,} bytes, expected {self.num_bytes:,}")
+            if not self.stop:
+                self._receive(response)
+
+    def _receive(self, response: requests.Response) -> None:
+        with self.path.open("wb") as file:
             for block in response.raw.stream(_BLOCK_BYTES, decode_content=False):
                 if self.stop:
                     return
