@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from training_runs import save_teacher
+from training_runs import Whole, save_teacher
 from weights_files import model_of_three
 
 import thimble.training
@@ -16,6 +16,7 @@ from thimble.checkpoint import save_weights
 from thimble.config import AugmentConfig, TrainConfig
 from thimble.data import ImageDataset, shapes10
 from thimble.models import Classifier
+from thimble.training import TrainResult, train
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,19 @@ def little_run(little_data: None, tmp_path: Path) -> TrainConfig:
         runs=tmp_path,
         name="run",
     )
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Trains ``little_run`` to its end: each recipe once for all tests, which only read what becomes of it."""
+    runs, found = tmp_path_factory.mktemp("whole"), dict[str, TrainResult]()
+
+    def trained(config: TrainConfig, recipe: str = "reference") -> TrainResult:
+        if recipe not in found:
+            found[recipe] = train(config, runs=runs, name=recipe)
+        return found[recipe]
+
+    return trained
 
 
 @pytest.fixture

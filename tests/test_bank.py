@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import signal
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from training_runs import Interrupting, little_teacher, same_tensors, save_teacher, tensors, with_session
+from training_runs import Interrupting, Whole, little_teacher, same_tensors, save_teacher, tensors, with_session
 
 import thimble.bank
 from thimble import cli
@@ -27,23 +28,36 @@ from thimble.view_config import ViewConfig
 CONFIG = ViewConfig(views=3, mixed_views=1)
 
 
+def load(name: str, part: Literal["train", "test"], data_dir: Path | None = None, **_: Any) -> ImageDataset:
+    return shapes10(120, seed=1)
+
+
 @pytest.fixture(autouse=True)
 def few_drawings(little_data: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str, part: Literal["train", "test"], data_dir: Path | None = None, **_: Any) -> ImageDataset:
-        return shapes10(120, seed=1)
-
     monkeypatch.setattr(thimble.bank, "load_dataset", load)
     monkeypatch.setattr(thimble.bank, "has_bfloat16", lambda device: False)
 
 
 @pytest.fixture
-def teacher(tmp_path: Path) -> str:
-    return str(save_teacher(tmp_path / "teacher.safetensors"))
+def teacher(tmp_path: Path, made: Path) -> str:
+    return str(shutil.copy(made.with_name("teacher.safetensors"), tmp_path))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank, made once for all tests."""
+    folder = tmp_path_factory.mktemp("bank")
+    teacher = str(save_teacher(folder / "teacher.safetensors"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thimble.bank, "load_dataset", load)
+        patch.setattr(thimble.bank, "has_bfloat16", lambda device: False)
+        return make_bank([teacher], folder / "bank.safetensors", CONFIG, data="shapes10", device="cpu").path
 
 
 @pytest.fixture
-def bank(tmp_path: Path, teacher: str) -> Bank:
-    return make_bank([teacher], tmp_path / "bank.safetensors", CONFIG, data="shapes10", device="cpu")
+def bank(tmp_path: Path, made: Path) -> Bank:
+    """Each test's own copy."""
+    return load_bank(Path(shutil.copy(made, tmp_path)))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -115,13 +129,15 @@ def test_a_bank_that_was_begun_is_gone_on_with(tmp_path: Path, bank: Bank, teach
     assert path.read_bytes() == before
 
 
-def test_a_run_learns_from_a_bank_and_says_so(little_run: TrainConfig, bank: Bank, monkeypatch: Any) -> None:
+def test_a_run_learns_from_a_bank_and_says_so(
+    little_run: TrainConfig, whole: Whole, bank: Bank, monkeypatch: Any
+) -> None:
+    plain = whole(little_run)
     sessions: list[Session] = []
     with_session(monkeypatch, sessions.append)
-    plain = train(little_run, name="plain")
     result = train(little_run, bank=bank.path, mix_ramp=(0.0, 0.5))
-    assert sessions[1].config.augment == bank.views.augment
-    assert sessions[1].config.mix_probability == pytest.approx(1 / 3)
+    assert sessions[0].config.augment == bank.views.augment
+    assert sessions[0].config.mix_probability == pytest.approx(1 / 3)
     assert not same_tensors(tensors(plain.run), tensors(result.run))
     metadata = load_weights(result.run / "model.safetensors")[1]
     assert metadata["bank_sha256"] == bank.checksum
@@ -129,15 +145,16 @@ def test_a_run_learns_from_a_bank_and_says_so(little_run: TrainConfig, bank: Ban
     assert metadata["recipe"]["augment"]["augmenter"] == "batched"
 
 
-@pytest.mark.parametrize(("step", "last"), [(2, 3), (5, 5), (7, 8)])
-def test_an_interrupted_run_resumes_to_the_last_bit(little_run: TrainConfig, bank: Bank, step: int, last: int) -> None:
+def test_an_interrupted_run_resumes_to_the_last_bit(little_run: TrainConfig, bank: Bank) -> None:
+    """Between its epochs, and within one."""
     little_run = dataclasses.replace(little_run, bank=bank.path, optimizer="muon", mix_ramp=(0.0, 0.5))
     whole = train(little_run, name="whole")
-    with pytest.raises(Interrupted):
-        train(little_run, observer=Interrupting(step, signal.SIGTERM))
-    resumed = train(resume=little_run.runs / "run")
-    assert same_tensors(tensors(whole.run), tensors(resumed.run))
-    assert resumed.test == whole.test
+    for step in (5, 7):
+        with pytest.raises(Interrupted):
+            train(little_run, name=f"{step}", observer=Interrupting(step, signal.SIGTERM))
+        resumed = train(resume=little_run.runs / f"{step}")
+        assert same_tensors(tensors(whole.run), tensors(resumed.run))
+        assert resumed.test == whole.test
 
 
 def test_a_run_goes_on_with_its_own_bank_only(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from training_runs import FAST, Interrupting, rows, same_tensors, tensors
+from training_runs import FAST, Interrupting, Whole, rows, same_tensors, tensors
 
 import thimble.training
 from thimble.checkpoint import load_state, save_state
@@ -41,11 +41,17 @@ from thimble.training import train
     ],
 )
 def test_an_interrupted_run_resumes_to_the_last_bit(
-    little_run: TrainConfig, record: dict[str, Any], step: int, last: int, number: signal.Signals, recipe: str
+    little_run: TrainConfig,
+    whole: Whole,
+    record: dict[str, Any],
+    step: int,
+    last: int,
+    number: signal.Signals,
+    recipe: str,
 ) -> None:
     changes = {"reference": {}, "fast": FAST, "record": record}[recipe]
     little_run = dataclasses.replace(little_run, **changes)
-    whole = train(dataclasses.replace(little_run, name="whole"))
+    expected = whole(little_run, recipe)
     handler = signal.getsignal(number)
     interrupting = Interrupting(step, number)
     with pytest.raises(Interrupted, match=f"--resume {little_run.runs / 'run'}"):
@@ -59,12 +65,12 @@ def test_an_interrupted_run_resumes_to_the_last_bit(
     torch.manual_seed(12345)  # another process would not have this one's generators
     resumed = train(resume=run)
 
-    assert same_tensors(tensors(whole.run), tensors(run))
+    assert same_tensors(tensors(expected.run), tensors(run))
     timed = {"seconds", "images_per_second"}
-    for row, again in zip(rows(whole.run), rows(run), strict=True):
+    for row, again in zip(rows(expected.run), rows(run), strict=True):
         assert {key: row[key] for key in row.keys() - timed} == {key: again[key] for key in again.keys() - timed}
-    assert resumed.test == whole.test
-    one, other = (load_state(folder)[0] for folder in (whole.run, run))
+    assert resumed.test == expected.test
+    one, other = (load_state(folder)[0] for folder in (expected.run, run))
     assert any(name.endswith("momentum_buffer") for name in one)
     assert same_tensors(one, other)
 
@@ -112,10 +118,8 @@ def test_a_second_signal_and_one_during_the_test_say_how_to_go_on(
 
 
 def test_a_run_whose_first_save_failed_is_resumed_from_its_first_step_wherever_it_is(
-    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
+    little_run: TrainConfig, whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train(little_run, name="whole")
-
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -134,13 +138,12 @@ def test_a_run_whose_first_save_failed_is_resumed_from_its_first_step_wherever_i
     monkeypatch.setattr(listening, "message", told.append)
     assert train(resume=run, observer=listening).run == run
     assert told == [f"{run} stopped before it had saved anything: it begins again at its first step"]
-    assert same_tensors(tensors(run), tensors(whole.run))
+    assert same_tensors(tensors(run), tensors(whole(little_run).run))
     assert not (little_run.runs / "run").exists()
 
 
-def test_a_run_that_is_moved_or_deleted_while_it_trains_ends_in_one_line(little_run: TrainConfig) -> None:
+def test_a_run_that_is_moved_or_deleted_while_it_trains_ends_in_one_line(little_run: TrainConfig, whole: Whole) -> None:
     run, elsewhere = little_run.runs / "run", little_run.runs / "elsewhere"
-    whole = train(little_run, name="whole")
 
     class Moving(Observer):
         def step(self, progress: Progress) -> None:
@@ -155,13 +158,13 @@ def test_a_run_that_is_moved_or_deleted_while_it_trains_ends_in_one_line(little_
     with pytest.raises(RunError, match=r"run was moved or deleted while it was trained: .* --resume FOLDER"):
         train(little_run, observer=Moving())
     assert not run.exists()
-    assert same_tensors(tensors(train(resume=elsewhere).run), tensors(whole.run))
+    assert same_tensors(tensors(train(resume=elsewhere).run), tensors(whole(little_run).run))
     with pytest.raises(RunError, match="was moved or deleted"):
         train(little_run, observer=Deleting())
     assert not run.exists()
 
 
-def test_a_run_that_is_being_trained_is_not_trained_by_another(little_run: TrainConfig) -> None:
+def test_a_run_that_is_being_trained_is_not_trained_by_another(little_run: TrainConfig, whole: Whole) -> None:
     refused: list[str] = []
 
     class Trying(Observer):
@@ -171,10 +174,9 @@ def test_a_run_that_is_being_trained_is_not_trained_by_another(little_run: Train
                     train(**changes)
                 refused.append(str(caught.value))
 
-    before = train(little_run, name="before")
     result = train(little_run, observer=Trying(), workers=2)
     assert len(refused) == 4
-    assert same_tensors(tensors(result.run), tensors(before.run))
+    assert same_tensors(tensors(result.run), tensors(whole(little_run).run))
     with pytest.raises(UserError, match="is finished"):  # at rest again
         train(resume=result.run)
     assert not (result.run / ".lock").exists()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from training_runs import FAST, Interrupting, rows, same_tensors, save_teacher, tensors, with_session
+from training_runs import FAST, Interrupting, Whole, rows, same_tensors, save_teacher, tensors, with_session
 
 import thimble.training
 from thimble.batches import EpochBatches
@@ -38,8 +38,10 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_each_part_of_the_fast_recipe_changes_the_result_and_trains(little_run: TrainConfig, name: str) -> None:
-    plain = train(little_run)
+def test_each_part_of_the_fast_recipe_changes_the_result_and_trains(
+    little_run: TrainConfig, whole: Whole, name: str
+) -> None:
+    plain = whole(little_run)
     changed = train(little_run, name="changed", **{name: FAST[name]})
     assert not same_tensors(tensors(plain.run), tensors(changed.run))
     assert math.isfinite(changed.history[0]["train_loss"])
@@ -48,11 +50,11 @@ def test_each_part_of_the_fast_recipe_changes_the_result_and_trains(little_run: 
 
 @pytest.mark.parametrize("recipe", ["reference", "fast", "record"])
 def test_on_a_gpu_nothing_is_read_within_an_epoch(
-    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], recipe: str
+    little_run: TrainConfig, whole: Whole, monkeypatch: pytest.MonkeyPatch, record: dict[str, Any], recipe: str
 ) -> None:
     """That path, on the CPU: the same result to the last bit, told of once an epoch, without reading a value back."""
     changes = {"reference": {}, "fast": FAST, "record": record}[recipe]
-    every_step = train(little_run, name="other", **changes)
+    every_step = whole(dataclasses.replace(little_run, **changes), recipe)
     operations, step, batch = Operations(), vars(thimble.training)["_step"], EpochBatches.__getitem__
 
     def watched_step(*arguments: Any) -> torch.Tensor:
@@ -80,12 +82,14 @@ def test_on_a_gpu_nothing_is_read_within_an_epoch(
     assert not operations.names & {"_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select"}
 
 
-def test_on_a_gpu_a_signal_stops_after_the_epoch(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train(dataclasses.replace(little_run, name="whole", **FAST))
+def test_on_a_gpu_a_signal_stops_after_the_epoch(
+    little_run: TrainConfig, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = whole(dataclasses.replace(little_run, **FAST), "fast")
     with_session(monkeypatch, lambda session: setattr(session, "reads_every_step", False))
     with pytest.raises(Interrupted, match="after epoch 1"):
         train(little_run, observer=Interrupting(5), **FAST)
-    assert same_tensors(tensors(train(resume=little_run.runs / "run").run), tensors(whole.run))
+    assert same_tensors(tensors(train(resume=little_run.runs / "run").run), tensors(expected.run))
 
 
 def test_later_epochs_leave_out_what_was_easy(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import os
 import signal
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,10 @@ from thimble.data import normalize, shapes10
 from thimble.models import Classifier, build_model
 from thimble.progress import Observer, Progress
 from thimble.session import Session
+from thimble.training import TrainResult
+
+Whole = Callable[..., TrainResult]
+"""What the fixture ``whole`` gives."""
 
 
 class Interrupting(Observer):
@@ -50,6 +56,11 @@ FAST: dict[str, Any] = {
 
 def little_teacher() -> Classifier:
     """A network of the drawings that answers each with confidence, as an untrained one would not."""
+    return copy.deepcopy(_teacher())
+
+
+@cache
+def _teacher() -> Classifier:
     drawings = shapes10(40, seed=3)
     with torch.random.fork_rng():
         torch.manual_seed(11)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,10 +60,18 @@ class Run:
         return str(caught.value)
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    made = Run(tmp_path)
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    made = Run(tmp_path_factory.mktemp("run"))
     made.save()
+    return made
+
+
+@pytest.fixture
+def run(tmp_path: Path, saved: Run) -> Run:
+    """The same training for all tests, with a folder, and values, that are each test's own."""
+    made = copy.deepcopy(saved)
+    made.folder = Path(shutil.copytree(saved.folder, tmp_path / "run"))
     return made
 
 
