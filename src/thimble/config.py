@@ -234,7 +234,7 @@ class TrainConfig:
         few = "at most 100 sizes, of at most 1,024 pixels"
         _require(self, "image_sizes", lambda sizes: len(sizes) <= 100 and max(sizes, default=0) <= 1024, few)
         _require(self, "weight_decay", lambda value: 0.0 <= value < math.inf, "a number of at least 0")
-        _require(self, "clip_norm", lambda value: value is None or value > 0, "a number above 0")
+        _require(self, "clip_norm", lambda value: value is None or 0.0 < value < math.inf, "a number above 0")
         _require(self, "name", _is_plain, "a plain folder name; --runs says where it goes")
         _require(self, "teacher", lambda value: True, "the name or the path of a model")
         for name in ("data_dir", "runs", "bank"):
@@ -274,12 +274,12 @@ def _require(config: Any, name: str, holds: Callable[[Any], bool], expected: str
     """Raise UserError unless a field is of its type, and in its range."""
     value = getattr(config, name)
     # Beyond a billion, which no setting but a whole number is, float32 would make it infinite sooner or later.
-    sane = not isinstance(value, float) or abs(value) <= 1e9
-    if not conforms(value, _hints(config.__class__)[name]) or not sane or not holds(value):
+    huge = isinstance(value, float) and 1e9 < abs(value) < math.inf
+    if huge or not conforms(value, _hints(config.__class__)[name]) or not holds(value):
         number = isinstance(value, int | float | tuple) and not isinstance(value, bool)
         flag = "--" + name.replace("_", "-")
         found = str(value)[:200] if number or isinstance(value, str) else described(value)
-        raise UserError(f"{flag} {found}: expected {expected}")
+        raise UserError(f"{flag} {found}: expected {expected}{', at most 1e9' if huge else ''}")
 
 
 def _require_types(config: Any) -> None:
