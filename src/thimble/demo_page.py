@@ -12,6 +12,7 @@ import html
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,7 +157,8 @@ def serve(models: Models, host: str = "127.0.0.1", port: int = 7860) -> Iterator
     gr = _gradio()
     port = _free_port(host, port)
     with demo_folder() as folder, _environment("GRADIO_TEMP_DIR", str(folder / "uploads")):
-        page = build_page(models, folder).queue(max_size=_MOST_WAITING)
+        # Samples lie in what is the temporary folder meanwhile: Gradio shows files from nowhere else.
+        page = build_page(models, Path(tempfile.gettempdir())).queue(max_size=_MOST_WAITING)
 
         @contextlib.asynccontextmanager
         async def guarded(app: Any) -> AsyncIterator[None]:
