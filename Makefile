@@ -25,12 +25,13 @@ test: $(INSTALLED) ## Run the tests
 
 fuzz: $(INSTALLED) ## Five minutes of files that mean harm, and twenty rounds of kills (make fuzz ARGS="--seed 3")
 	$(BIN)/python tests/fuzz/fuzz.py --seconds 300 $(ARGS)
-	THIMBLE_KILL_ROUNDS=20 $(BIN)/python -m pytest tests/test_killed_runs.py
+	THIMBLE_KILL_ROUNDS=20 $(BIN)/python -m pytest tests/training/test_killed_runs.py
 
-check: $(INSTALLED) ## Lint, check the format and the types
+check: $(INSTALLED) ## Lint; check the format, the types and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: $(INSTALLED) ## Mend what ruff can
 	$(BIN)/ruff check --fix .

@@ -7,7 +7,7 @@
 OWNER/REPO is this repository on GitHub; of a folder that holds a copy of it, add ``source="local"``. Images are float
 tensors (N, 3, height, width) of pixels in 0..1, normalised as ``(pixel - mean) / std`` with the model's own ``mean``
 and ``std``; ``model.classes`` names the logits, ``model.input_size`` is (channels, height, width). With Pillow,
-``thimble.data.read_image`` and ``to_input`` make those pixels of an image file.
+``thimble.data.image_files.read_image`` and ``to_input`` make those pixels of an image file.
 
 Weights are safetensors files that come with the repository: nothing more is downloaded, nothing is ever unpickled.
 docs/hub.md has more.
@@ -69,16 +69,17 @@ def custom(path: str | _Path) -> _Any:
         path: a weights file, ``model.safetensors``, or a run folder.
     """
     _find_thimble()
-    from thimble.checkpoint import load_model
+    from thimble.storage.find import load_model
 
     return load_model(_Path(path))
 
 
 def _model(name: str, pretrained: bool, arguments: dict[str, _Any]) -> _Any:
     _find_thimble()
-    from thimble.checkpoint import list_pretrained, load_pretrained
-    from thimble.config import UserError
+    from thimble.errors import UserError
     from thimble.models import build_model
+    from thimble.storage.find import load_pretrained
+    from thimble.storage.shipped import list_pretrained
 
     if not pretrained:
         return build_model(name, **arguments)

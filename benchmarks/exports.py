@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 
-from thimble.checkpoint import list_pretrained
-from thimble.config import UserError
-from thimble.exporting.export import FORMATS, export
-from thimble.runtime import processor
+from thimble.errors import UserError
+from thimble.exporting.export import export
+from thimble.exporting.formats import FORMATS
+from thimble.storage.shipped import list_pretrained
+from thimble.system.machine import processor
 
 
 def measure(models: list[str], formats: list[str]) -> list[dict[str, Any]]:

@@ -28,9 +28,9 @@ import torch
 from latency import BASE
 from programs import BATCH, FLAGS, FLOAT32, INT8, Process, build_programs, compiler, load, write_images
 
-from thimble.checkpoint import list_pretrained
-from thimble.runtime import processor
-from thimble.summary import summarize
+from thimble.measuring.summary import summarize
+from thimble.storage.shipped import list_pretrained
+from thimble.system.machine import processor
 
 CALLS = {1: (3, 10), BATCH: (1, 1)}
 """By batch: calls in a round that warm up, and that count."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from thimble.models import Classifier
+    from thimble.models.classifier import Classifier
 
     Run = Callable[[int], Any]
     """Classifies so many images."""
@@ -51,8 +51,8 @@ def prepare_torch(path: Path, images: Any, threads: int) -> Run:
     import torch
     from safetensors.torch import load_file
 
-    from thimble.data import normalize
-    from thimble.runtime import keep_freed_memory
+    from thimble.data.dataset import normalize
+    from thimble.system.machine import keep_freed_memory
 
     # As onnxruntime does by itself. Else glibc gives pages back after every call, and at batch 64 about half the time,
     # more in one process and less in the next, goes into getting them again.

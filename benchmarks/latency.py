@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
-from thimble.models import Classifier, build_model
-from thimble.runtime import processor
-from thimble.summary import summarize
+from thimble.measuring.summary import summarize
+from thimble.models import build_model
+from thimble.models.classifier import Classifier
+from thimble.system.machine import processor
 
 BASE = "reference"
 

@@ -24,11 +24,11 @@ from typing import Any
 import torch
 from programs import load
 
-from thimble.checkpoint import list_pretrained
-from thimble.data import shapes10
-from thimble.exporting import c_file
-from thimble.exporting.network import Deployment, deploy
-from thimble.summary import summarize
+from thimble.data.shapes10 import shapes10
+from thimble.exporting.c import source as c_file
+from thimble.exporting.deployment import Deployment, deploy
+from thimble.measuring.summary import summarize
+from thimble.storage.shipped import list_pretrained
 
 COMPILER, SIZE, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
 CORES = {

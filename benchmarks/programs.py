@@ -17,12 +17,14 @@ import torch
 from inference_worker import build_network
 from resnet8 import settle
 
-from thimble import load_pretrained
-from thimble.checkpoint import list_pretrained, save_weights
-from thimble.data import shapes10
-from thimble.exporting import c_file, onnx_file
-from thimble.exporting.network import deploy
-from thimble.models import Classifier
+from thimble.data.shapes10 import shapes10
+from thimble.exporting import onnx_file
+from thimble.exporting.c import source as c_file
+from thimble.exporting.deployment import deploy
+from thimble.models.classifier import Classifier
+from thimble.storage.find import load_pretrained
+from thimble.storage.shipped import list_pretrained
+from thimble.storage.weights import save_weights
 
 PYTORCH, FLOAT32, INT8, C = "PyTorch eager", "onnxruntime float32", "onnxruntime int8", "C int8"
 COMPILER, FLAGS = "cc", ("-std=c99", "-O3", "-march=native")

@@ -32,12 +32,13 @@ from latency import BASE
 from latency import measure as latency
 from seeds import combine, markdown, read_run
 
-from thimble.checkpoint import STATE_FOLDER, WEIGHTS_FILE, load_weights
-from thimble.config import UserError
-from thimble.data import load_dataset
-from thimble.evaluation import evaluate
+from thimble.data.sources import load_dataset
+from thimble.errors import UserError
+from thimble.measuring.evaluation import evaluate
+from thimble.measuring.summary import summarize
 from thimble.models import build_model, list_models
-from thimble.summary import summarize
+from thimble.storage.state import STATE_FOLDER
+from thimble.storage.weights import WEIGHTS_FILE, load_weights
 
 RESULTS = Path(__file__).parent / "results"
 INTERRUPTED = 130

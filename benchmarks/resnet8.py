@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from thimble.data import normalize
-from thimble.models import Classifier
+from thimble.data.dataset import normalize
+from thimble.models.classifier import Classifier
 
 
 class Block(nn.Sequential):

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from thimble.checkpoint import WEIGHTS_FILE, load_weights
-from thimble.config import UserError
+from thimble.errors import UserError
+from thimble.storage.weights import WEIGHTS_FILE, load_weights
 
 
 def read_run(run: Path) -> dict[str, Any]:

@@ -27,12 +27,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from thimble.augment import build_augmenter
+from thimble.data.augment.augmenter import build_augmenter
+from thimble.measuring.summary import summarize
 from thimble.models import build_model
-from thimble.optim import WeightAverage, build_optimizers
-from thimble.recipes import fast, reference
-from thimble.runtime import has_bfloat16, keep_freed_memory, processor
-from thimble.summary import summarize
+from thimble.system.machine import has_bfloat16, keep_freed_memory, processor
+from thimble.training.optimizers import build_optimizers
+from thimble.training.recipes import fast, reference
+from thimble.training.tricks.averaging import WeightAverage
 
 
 def sgemm_flops() -> dict[str, float]:

@@ -47,7 +47,7 @@ class PlainDataset:
         import cv2
         from albumentations.pytorch import ToTensorV2
 
-        from thimble.config import AugmentConfig
+        from thimble.data.augment.settings import AugmentConfig
 
         cv2.setNumThreads(0)  # many a learner leaves this out, and loses time by it
         augment = AugmentConfig()
@@ -94,8 +94,8 @@ def run_plain(seed: int, fraction: float, data_dir: Path | None) -> dict[str, An
     import torch
     from torch.utils.data import DataLoader
 
-    from thimble.data import load_dataset
-    from thimble.evaluation import evaluate
+    from thimble.data.sources import load_dataset
+    from thimble.measuring.evaluation import evaluate
     from thimble.models import build_model
 
     data = load_dataset("cifar10", "train", data_dir)
@@ -136,7 +136,7 @@ def run_fast(seed: int, data_dir: Path | None, options: list[str]) -> dict[str, 
     """Train (b) by its command, and read what its run folder says."""
     import csv
 
-    from thimble.checkpoint import load_weights
+    from thimble.storage.weights import load_weights
 
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "thimble", "train", "--recipe", "fast", "--seed", str(seed)]

@@ -30,10 +30,11 @@ def measure(channels_last: bool, keep: bool, steps: int) -> float:
     """Images/s of training steps in this process, the first five left out."""
     import torch
 
-    from thimble.config import TrainConfig
     from thimble.models import build_model
-    from thimble.optim import WeightAverage, build_optimizers
-    from thimble.runtime import keep_freed_memory
+    from thimble.system.machine import keep_freed_memory
+    from thimble.training.config import TrainConfig
+    from thimble.training.optimizers import build_optimizers
+    from thimble.training.tricks.averaging import WeightAverage
 
     if keep:
         keep_freed_memory()

@@ -16,10 +16,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from thimble.checkpoint import WEIGHTS_FILE, load_weights, save_weights
-from thimble.config import UserError
-from thimble.data import load_dataset
-from thimble.evaluation import evaluate, infer
+from thimble.data.sources import load_dataset
+from thimble.errors import UserError
+from thimble.measuring.evaluation import evaluate
+from thimble.measuring.inference import infer
+from thimble.storage.weights import WEIGHTS_FILE, load_weights, save_weights
 
 ROOT = Path(__file__).parent.parent
 LOGS = ("config.json", "environment.json", "metrics.csv", "training_logs.md")

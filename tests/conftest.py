@@ -11,12 +11,14 @@ import pytest
 from training_runs import Whole, save_teacher
 from weights_files import model_of_three
 
-import thimble.training
-from thimble.checkpoint import save_weights
-from thimble.config import AugmentConfig, TrainConfig
-from thimble.data import ImageDataset, shapes10
-from thimble.models import Classifier
-from thimble.training import TrainResult, train
+import thimble.training.train
+from thimble.data.augment.settings import AugmentConfig
+from thimble.data.dataset import ImageDataset
+from thimble.data.shapes10 import shapes10
+from thimble.models.classifier import Classifier
+from thimble.storage.weights import save_weights
+from thimble.training.config import TrainConfig
+from thimble.training.train import TrainResult, train
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +41,7 @@ def little_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str, part: Literal["train", "test"], data_dir: Path | None = None, **_: Any) -> ImageDataset:
         return shapes10(120, seed=1) if part == "train" else shapes10(40, seed=2)
 
-    monkeypatch.setattr(thimble.training, "load_dataset", load)
+    monkeypatch.setattr(thimble.training.train, "load_dataset", load)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import thimble.hub
+import thimble.sharing.hub
 
 
 def http_error(kind: Any, status: int, message: str = "The server's words.\n\nAnd more.") -> Exception:
@@ -44,6 +44,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             raise found.error
         return str(found.file)
 
-    monkeypatch.setattr(thimble.hub, "HfApi", Api)
-    monkeypatch.setattr(thimble.hub, "hf_hub_download", download)
+    monkeypatch.setattr(thimble.sharing.hub, "HfApi", Api)
+    monkeypatch.setattr(thimble.sharing.hub, "hf_hub_download", download)
     return found

@@ -23,15 +23,19 @@ from typing import Any, Literal
 
 import torch
 
-import thimble.reporting
-import thimble.training
-from thimble.augment import build_augmenter
-from thimble.checkpoint import load_state, load_weights
-from thimble.config import TrainConfig
-from thimble.data import ImageDataset, shapes10
-from thimble.run_folder import Curves, read_config, read_metrics
-from thimble.runtime import start_fabric
-from thimble.training import train
+import thimble.reporting.report
+import thimble.training.train
+from thimble.data.augment.augmenter import build_augmenter
+from thimble.data.dataset import ImageDataset
+from thimble.data.shapes10 import shapes10
+from thimble.storage.curves import Curves
+from thimble.storage.logs import read_metrics
+from thimble.storage.state import load_state
+from thimble.storage.weights import load_weights
+from thimble.training.config import TrainConfig
+from thimble.training.config_file import read_config
+from thimble.training.fabric import start_fabric
+from thimble.training.train import train
 
 EPOCHS, STEPS = 3, 2
 OPERATIONS = 4 * (2 + 3 * EPOCHS + 3)
@@ -181,13 +185,13 @@ def kill_report(run: Path, random_: random.Random) -> str:
 
     def write() -> None:
         Countdown(operations).install()
-        thimble.reporting.write_report(run)
+        thimble.reporting.report.write_report(run)
 
     code = forked(write)
     assert code in {0} | KILLED, code
     page = (run / "report.html").read_text()
     assert page == "the older one" if code else page.rstrip().endswith("</html>")
-    assert forked(lambda: thimble.reporting.write_report(run)) == 0
+    assert forked(lambda: thimble.reporting.report.write_report(run)) == 0
     assert (run / "report.html").read_text().rstrip().endswith("</html>")
     assert (run / "model.safetensors").read_bytes() == before
     assert not list(run.rglob("*.tmp"))
@@ -196,7 +200,7 @@ def kill_report(run: Path, random_: random.Random) -> str:
 
 def main(folder: Path, rounds: int) -> None:
     torch.set_num_threads(1)
-    for module in (thimble.training, thimble.reporting):
+    for module in (thimble.training.train, thimble.reporting.report):
         vars(module)["load_dataset"] = load
     config = TrainConfig(
         data="shapes10", validation=20, epochs=EPOCHS, batch_size=16, dropout=0.1, device="cpu", workers=0,

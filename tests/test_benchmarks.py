@@ -11,16 +11,18 @@ from types import ModuleType
 import onnx
 import pytest
 import torch
+from places import ROOT
 from torch import nn
 
-from thimble.data import shapes10
-from thimble.exporting import c_file, onnx_file
-from thimble.exporting.network import deploy
-from thimble.summary import summarize
+from thimble.data.shapes10 import shapes10
+from thimble.exporting import onnx_file
+from thimble.exporting.c import source as c_file
+from thimble.exporting.deployment import deploy
+from thimble.measuring.summary import summarize
 
 
 def _benchmark(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "benchmarks" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -63,7 +65,7 @@ def test_resnet8_leaves_with_its_batchnorms_folded() -> None:
 def test_a_microcontroller_gives_the_same_bits_in_the_stated_memory(
     optimisation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     module = _benchmark("microcontroller")
     deployment, source = module.build("reference", tmp_path)
     pixels = deployment.inputs(shapes10(3, seed=1).images)

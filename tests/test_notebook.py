@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from places import ROOT
 
-NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "thimble_cifar10.ipynb"
+NOTEBOOK = ROOT / "notebooks" / "thimble_cifar10.ipynb"
 MOST_BYTES = 3_000_000
 MOST_PNG_BYTES, MOST_PNG_BYTES_IN_ALL = 300_000, 2_000_000
 

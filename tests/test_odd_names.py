@@ -13,21 +13,29 @@ import pytest
 import torch
 from PIL import Image
 
-from thimble import cli, console, plots
-from thimble.augment import preview
-from thimble.checkpoint import save_weights
-from thimble.config import AugmentConfig, TrainConfig
-from thimble.console import TrainingConsole
-from thimble.data import ImageDataset, shapes10
-from thimble.evaluation import Evaluation, Prediction, infer, reduce
-from thimble.explanation import Explanation, draw
-from thimble.exporting.c_file import c_string
-from thimble.models import Classifier, build_model
-from thimble.progress import Progress
-from thimble.reporting import render
-from thimble.sections import Subject, sections_of
-from thimble.summary import summarize
+from thimble.cli import main as cli
+from thimble.cli import tables
+from thimble.cli.training_bars import TrainingConsole
+from thimble.data.augment.preview import preview
+from thimble.data.augment.settings import AugmentConfig
+from thimble.data.dataset import ImageDataset
+from thimble.data.shapes10 import shapes10
+from thimble.explaining.explanation import Explanation
+from thimble.explaining.picture import draw
+from thimble.exporting.c.source import c_string
+from thimble.measuring.evaluation import Evaluation, reduce
+from thimble.measuring.inference import infer
+from thimble.measuring.prediction import Prediction
+from thimble.measuring.summary import summarize
+from thimble.models import build_model
+from thimble.models.classifier import Classifier
+from thimble.reporting import figures as plots
+from thimble.reporting.report import render
+from thimble.reporting.sections import Subject, sections_of
+from thimble.storage.weights import save_weights
 from thimble.system.names import shown
+from thimble.training.config import TrainConfig
+from thimble.training.progress import Progress
 
 NAMES = (
     "[/red]",
@@ -80,9 +88,9 @@ def evaluation() -> Evaluation:
 
 
 def test_tables_show_every_name_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_predictions([Prediction(name, ((name, 0.5),)) for name in NAMES])
-    console.print_evaluation(evaluation())
-    console.print_dataset({"train": odd_data(), "test": odd_data()})
+    tables.print_predictions([Prediction(name, ((name, 0.5),)) for name in NAMES])
+    tables.print_evaluation(evaluation())
+    tables.print_dataset({"train": odd_data(), "test": odd_data()})
     out = capsys.readouterr().out
     assert re.search(r"[^\n -~…─-╿぀-鿿]", out) is None
     for name in NAMES:
@@ -171,7 +179,7 @@ def test_a_report_shows_names_as_text(subject: Subject) -> None:
 
 def test_a_drawing_in_a_page_keeps_its_texts() -> None:
     figure = plots.per_class({'id="x" #1b1f24 url(#': 0.5}, 0.5)
-    from thimble.sections import Plot
+    from thimble.reporting.sections import Plot
 
     inline = Plot("name", "", "", plots.to_svg(figure)).inline
     assert 'id="x" #1b1f24 url(#' in inline

@@ -7,17 +7,21 @@ import resource
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import thimble
 
 HEAVY = ("torch", "lightning_fabric", "albumentations", "cv2", "torchmetrics", "torchinfo", "safetensors", "pooch")
 IMPORT = "import thimble"
-HELP = (
-    "from thimble.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit as error:\n    assert error.code == 0"
-)
+HELP = """
+from thimble.cli.main import main
+try:
+    main(['--help'])
+except SystemExit as error:
+    assert error.code == 0
+"""
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -97,6 +101,6 @@ def test_a_name_that_is_not_there() -> None:
 
 
 def test_the_command_is_declared_and_there() -> None:
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {"thimble": "thimble.cli:main"}
-    assert callable(getattr(importlib.import_module("thimble.cli"), "main", None))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"thimble": "thimble.cli.main:main"}
+    assert callable(getattr(importlib.import_module("thimble.cli.main"), "main", None))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from places import ROOT
+
 PAGE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 
 

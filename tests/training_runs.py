@@ -16,14 +16,17 @@ import safetensors.torch
 import torch
 from torch import nn
 
-import thimble.training
-from thimble.checkpoint import save_weights
-from thimble.config import AugmentConfig
-from thimble.data import normalize, shapes10
-from thimble.models import Classifier, build_model
-from thimble.progress import Observer, Progress
-from thimble.session import Session
-from thimble.training import TrainResult
+import thimble.training.train
+from thimble.data.augment.settings import AugmentConfig
+from thimble.data.dataset import normalize
+from thimble.data.shapes10 import shapes10
+from thimble.models import build_model
+from thimble.models.classifier import Classifier
+from thimble.storage.weights import save_weights
+from thimble.training.observer import Observer
+from thimble.training.progress import Progress
+from thimble.training.session import Session
+from thimble.training.train import TrainResult
 
 Whole = Callable[..., TrainResult]
 """What the fixture ``whole`` gives."""
@@ -81,14 +84,14 @@ def save_teacher(path: Path) -> Path:
 
 def with_session(monkeypatch: pytest.MonkeyPatch, change: Callable[[Session], Any]) -> None:
     """Have every training's session changed before its first step."""
-    begin = vars(thimble.training)["begin"]
+    begin = vars(thimble.training.train)["begin"]
 
     def changed(*arguments: Any) -> Session:
         session: Session = begin(*arguments)
         change(session)
         return session
 
-    monkeypatch.setattr(thimble.training, "begin", changed)
+    monkeypatch.setattr(thimble.training.train, "begin", changed)
 
 
 def rows(run: Path) -> list[dict[str, str]]:

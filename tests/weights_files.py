@@ -11,11 +11,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from thimble.checkpoint import (
-    load_weights,
-)
-from thimble.config import UserError
-from thimble.models import Classifier, build_model
+from thimble.errors import UserError
+from thimble.models import build_model
+from thimble.models.classifier import Classifier
+from thimble.storage.weights import load_weights
 
 
 def model_of_three() -> Classifier:

@@ -8,24 +8,31 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .config import AugmentConfig, Interrupted, RunError, TrainConfig, UserError
+from .errors import Interrupted, RunError, UserError
 from .system import telemetry
 from .version import __version__
 
 telemetry.switch_off()
 
 if TYPE_CHECKING:
-    from .checkpoint import load_model, load_pretrained
-    from .comparison import compare
-    from .evaluation import evaluate, predict
-    from .explanation import explain
+    from .data.augment.settings import AugmentConfig
+    from .data.dataset import ImageDataset
+    from .explaining.explanation import explain
     from .exporting.export import export
+    from .measuring.comparison import compare
+    from .measuring.evaluation import evaluate
+    from .measuring.prediction import predict
+    from .measuring.summary import summarize
     from .models import build_model, list_models
-    from .summary import summarize
-    from .training import train
+    from .sharing.hub import HubClassifier
+    from .storage.find import load_model, load_pretrained
+    from .training.config import TrainConfig
+    from .training.train import train
 
 __all__ = [
     "AugmentConfig",
+    "HubClassifier",
+    "ImageDataset",
     "Interrupted",
     "RunError",
     "TrainConfig",
@@ -45,17 +52,21 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AugmentConfig": "data.augment.settings",
+    "HubClassifier": "sharing.hub",
+    "ImageDataset": "data.dataset",
+    "TrainConfig": "training.config",
     "build_model": "models",
-    "compare": "comparison",
-    "evaluate": "evaluation",
-    "explain": "explanation",
+    "compare": "measuring.comparison",
+    "evaluate": "measuring.evaluation",
+    "explain": "explaining.explanation",
     "export": "exporting.export",
     "list_models": "models",
-    "load_model": "checkpoint",
-    "load_pretrained": "checkpoint",
-    "predict": "evaluation",
-    "summarize": "summary",
-    "train": "training",
+    "load_model": "storage.find",
+    "load_pretrained": "storage.find",
+    "predict": "measuring.prediction",
+    "summarize": "measuring.summary",
+    "train": "training.train",
 }
 
 

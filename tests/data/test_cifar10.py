@@ -14,9 +14,9 @@ import pytest
 import torch
 from cifar10_files import RECORDS, message, records, small_and_offline, write_folder
 
-from thimble.config import RunError, UserError
-from thimble.data import load_dataset
 from thimble.data.cifar10 import data_folder
+from thimble.data.sources import load_dataset
+from thimble.errors import RunError, UserError
 
 __all__ = ["small_and_offline"]
 

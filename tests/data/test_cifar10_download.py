@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 from cifar10_files import DEAD, RECORDS, archive, declare, files, message, small_and_offline
 
-from thimble.config import RunError, UserError
-from thimble.data import DataUnavailable, cifar10, download, load_dataset
+from thimble.data import cifar10, download
+from thimble.data.cifar10 import DataUnavailable
+from thimble.data.sources import load_dataset
+from thimble.errors import RunError, UserError
 
 __all__ = ["small_and_offline"]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from thimble.config import UserError
-from thimble.data import DATASETS, ImageDataset, load_dataset, normalize, split
+from thimble.data.dataset import ImageDataset, normalize
+from thimble.data.sources import DATASETS, load_dataset
+from thimble.data.split import split
+from thimble.errors import UserError
 
 
 def numbered(labels: torch.Tensor) -> ImageDataset:

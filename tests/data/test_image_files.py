@@ -15,8 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from thimble.config import RunError, UserError
-from thimble.data import check_picture, opening, read_image, save_image, to_input
+from thimble.data import opening
+from thimble.data.image_files import check_picture, read_image, save_image
+from thimble.data.pixels import to_input
+from thimble.errors import RunError, UserError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

@@ -10,7 +10,8 @@ import torch
 from PIL import Image, ImageOps
 
 from thimble.data import pixels as module
-from thimble.data import read_image, to_input, view_of
+from thimble.data.image_files import read_image
+from thimble.data.pixels import to_input, view_of
 
 SIZES = [(32, 32), (24, 48), (40, 8)]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from thimble.data import load_dataset, shapes10
-from thimble.data.shapes10 import CLASSES, MEAN, SHAPES, STD
+from thimble.data.shapes10 import CLASSES, MEAN, SHAPES, STD, shapes10
+from thimble.data.sources import load_dataset
 
 
 def test_default_sets_and_their_constants() -> None:

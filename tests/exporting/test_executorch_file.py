@@ -13,11 +13,11 @@ import torch
 from exports_shared import seasoned, stand_in
 from torch import nn
 
-from thimble.checkpoint import load_pretrained
-from thimble.config import UserError
+from thimble.errors import UserError
 from thimble.exporting import executorch_file
-from thimble.exporting.network import Deployment, deploy
-from thimble.models import Classifier
+from thimble.exporting.deployment import Deployment, deploy
+from thimble.models.classifier import Classifier
+from thimble.storage.find import load_pretrained
 
 needs_executorch = pytest.mark.skipif(importlib.util.find_spec("executorch") is None, reason="no ExecuTorch")
 
@@ -87,7 +87,7 @@ def test_it_gives_probabilities_of_normalised_images_where_asked(tmp_path: Path)
 ALL_OF_IT = """
 import logging, pathlib, sys
 from torch import nn
-from thimble.data import shapes10
+from thimble.data.shapes10 import shapes10
 from thimble.exporting import executorch_file
 from thimble.exporting.network import deploy
 from thimble.models import Classifier

@@ -14,16 +14,18 @@ import torch
 from exports_shared import load_stand_in, seasoned
 
 import thimble
-from thimble import cli
-from thimble.checkpoint import load_described, save_weights
-from thimble.config import RunError, UserError
-from thimble.data import shapes10
+from thimble.cli import main as cli
 from thimble.data.cifar10 import CLASSES
+from thimble.data.shapes10 import shapes10
+from thimble.errors import RunError, UserError
 from thimble.exporting import export as module
 from thimble.exporting import onnx_file
-from thimble.exporting.export import FORMATS, export
+from thimble.exporting.deployment import Deployment
+from thimble.exporting.export import export
 from thimble.exporting.exported import open_exported
-from thimble.exporting.network import Deployment
+from thimble.exporting.formats import FORMATS, Format
+from thimble.storage.find import load_described
+from thimble.storage.weights import save_weights
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_calibration_never_sees_a_test_image(monkeypatch: pytest.MonkeyPatch, da
         seen["images"] = deployment.calibration
         return onnx_file.build_float(deployment)
 
-    monkeypatch.setitem(FORMATS, "onnx-int8", module.Format(build, onnx_file.load, "-int8.onnx", exact=False))
+    monkeypatch.setitem(FORMATS, "onnx-int8", Format(build, onnx_file.load, "-int8.onnx", exact=False))
     export("reference", "onnx-int8")
     rows = {image.numpy().tobytes() for image in load_stand_in("cifar10", "train").images}
     assert len(seen["images"]) == 600
@@ -119,11 +121,11 @@ def break_format(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have ``onnx`` give the logits of another network."""
 
     def build(_: Deployment) -> bytes:
-        from thimble.exporting.network import deploy
+        from thimble.exporting.deployment import deploy
 
         return onnx_file.build_float(deploy(seasoned()))
 
-    monkeypatch.setitem(FORMATS, "onnx", module.Format(build, onnx_file.load, ".onnx", exact=True))
+    monkeypatch.setitem(FORMATS, "onnx", Format(build, onnx_file.load, ".onnx", exact=True))
 
 
 def test_a_file_that_fails_its_check_is_not_written(
@@ -142,7 +144,7 @@ def test_a_full_disk(no_data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("thimble.runtime.os.fsync", full)
+    monkeypatch.setattr("thimble.system.files.os.fsync", full)
     with pytest.raises(RunError, match="No space left on device; free some space"):
         export("reference")
     assert list(tmp_path.iterdir()) == []

@@ -14,14 +14,16 @@ import torch
 from exports_shared import quantised, save_onnx, seasoned, stand_in
 from onnx import TensorProto, helper
 
-from thimble import cli
-from thimble.checkpoint import load_pretrained, save_weights
-from thimble.config import RunError, UserError
-from thimble.data import shapes10
-from thimble.evaluation import evaluate, infer
+from thimble.cli import main as cli
+from thimble.data.shapes10 import shapes10
+from thimble.errors import RunError, UserError
 from thimble.exporting import onnx_file
 from thimble.exporting.export import describe
 from thimble.exporting.exported import open_exported
+from thimble.measuring.evaluation import evaluate
+from thimble.measuring.inference import infer
+from thimble.storage.find import load_pretrained
+from thimble.storage.weights import save_weights
 
 Change = Callable[[Any, dict[str, Any]], None]
 

@@ -14,10 +14,10 @@ import torch
 from exports_shared import seasoned, stand_in
 from onnx import numpy_helper
 
-from thimble.checkpoint import load_pretrained
-from thimble.data import shapes10
+from thimble.data.shapes10 import shapes10
 from thimble.exporting import onnx_file
-from thimble.exporting.network import Deployment, deploy
+from thimble.exporting.deployment import Deployment, deploy
+from thimble.storage.find import load_pretrained
 
 IMAGES = shapes10(20, seed=5).images
 

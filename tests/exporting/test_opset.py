@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from thimble.exporting.export import FORMATS
+from thimble.exporting.formats import FORMATS
 from thimble.exporting.opset import IR_VERSION, OPSET, lower
 
 VALUES = np.arange(48, dtype=np.float32).reshape(2, 3, 2, 4)

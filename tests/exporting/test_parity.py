@@ -10,9 +10,10 @@ import torch
 from exports_shared import seasoned
 from torch import Tensor
 
-from thimble.config import RunError
-from thimble.data import ImageDataset, shapes10
-from thimble.exporting.network import deploy
+from thimble.data.dataset import ImageDataset
+from thimble.data.shapes10 import shapes10
+from thimble.errors import RunError
+from thimble.exporting.deployment import deploy
 from thimble.exporting.parity import Parity, check, compare
 
 GOOD = Parity("cifar10", 1_000, 1e-6, 1.0, None, 10_000, 0.9, 0.9)

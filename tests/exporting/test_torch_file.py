@@ -13,9 +13,9 @@ import pytest
 import torch
 from exports_shared import seasoned
 
-from thimble.data import shapes10
+from thimble.data.shapes10 import shapes10
 from thimble.exporting import torch_file
-from thimble.exporting.network import Deployment, deploy
+from thimble.exporting.deployment import Deployment, deploy
 
 IMAGES = shapes10(7, seed=5).images
 

@@ -25,15 +25,19 @@ import torch
 from onnx import helper, numpy_helper
 from PIL import Image
 
-from thimble.batches import Hardness
-from thimble.checkpoint import save_weights
-from thimble.config import TrainConfig
-from thimble.data import shapes10
+from thimble.data.shapes10 import shapes10
 from thimble.exporting.export import describe
-from thimble.models import Classifier, build_model
-from thimble.optim import WeightAverage, build_optimizers
-from thimble.progress import Progress, save_progress
-from thimble.run_folder import COLUMNS, to_dict
+from thimble.models import build_model
+from thimble.models.classifier import Classifier
+from thimble.storage.logs import COLUMNS
+from thimble.storage.weights import save_weights
+from thimble.training.config import TrainConfig
+from thimble.training.config_file import to_dict
+from thimble.training.optimizers import build_optimizers
+from thimble.training.progress import Progress
+from thimble.training.resume import save_progress
+from thimble.training.tricks.averaging import WeightAverage
+from thimble.training.tricks.hard_images import Hardness
 
 RECORDS = 20
 """In each of the small files of CIFAR-10's layout, in place of 10,000."""

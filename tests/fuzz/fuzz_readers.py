@@ -15,20 +15,23 @@ import numpy as np
 import torch
 from fuzz_inputs import RECORDS, good, progress, small_model, training
 
-from thimble import cli
-from thimble.card import model_card
-from thimble.checkpoint import load_model
-from thimble.config import RunError, UserError
-from thimble.data import cifar10, shapes10
-from thimble.evaluation import predict
+from thimble.cli import main as cli
+from thimble.data import cifar10
+from thimble.data.shapes10 import shapes10
+from thimble.errors import RunError, UserError
 from thimble.exporting.exported import open_exported
-from thimble.models import Classifier
-from thimble.overlay import draw
-from thimble.progress import Progress, restore_progress
-from thimble.run_folder import read_config as config_of
-from thimble.run_folder import read_metrics, to_dict
+from thimble.measuring.prediction import predict
+from thimble.measuring.summary import summarize
+from thimble.models.classifier import Classifier
+from thimble.reporting.curves import draw
+from thimble.sharing.card import model_card
 from thimble.storage.environment import read_environment
-from thimble.summary import summarize
+from thimble.storage.find import load_model
+from thimble.storage.logs import read_metrics
+from thimble.training.config_file import read_config as config_of
+from thimble.training.config_file import to_dict
+from thimble.training.progress import Progress
+from thimble.training.resume import restore_progress
 
 
 class Finding(Exception):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from thimble.card import model_card
-from thimble.checkpoint import save_weights
-from thimble.config import UserError
-from thimble.models import Classifier
+from thimble.errors import UserError
+from thimble.models.classifier import Classifier
+from thimble.sharing.card import model_card
 from thimble.storage.environment import read_environment
+from thimble.storage.weights import save_weights
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,17 @@ import pytest
 import torch
 from training_runs import history
 
-from thimble.batches import Hardness
-from thimble.checkpoint import load_state, save_state
-from thimble.config import TrainConfig, UserError
-from thimble.models import Classifier, build_model
-from thimble.optim import WeightAverage, build_optimizers
-from thimble.progress import Progress, restore_progress, save_progress
-from thimble.run_folder import COLUMNS
-from thimble.storage.state import ROW, check_record
+from thimble.errors import UserError
+from thimble.models import build_model
+from thimble.models.classifier import Classifier
+from thimble.storage.logs import COLUMNS
+from thimble.storage.state import ROW, check_record, load_state, save_state
+from thimble.training.config import TrainConfig
+from thimble.training.optimizers import build_optimizers
+from thimble.training.progress import Progress
+from thimble.training.resume import restore_progress, save_progress
+from thimble.training.tricks.averaging import WeightAverage
+from thimble.training.tricks.hard_images import Hardness
 
 IMAGES = 40
 

@@ -13,10 +13,11 @@ import safetensors.torch
 import torch
 from weights_files import refusal
 
-from thimble.checkpoint import load_weights, save_state
-from thimble.config import UserError
+from thimble.errors import UserError
 from thimble.models import build_model
+from thimble.storage.state import save_state
 from thimble.storage.tensor_file import checksum, open_tensors, save_tensors
+from thimble.storage.weights import load_weights
 
 TENSORS = {
     "a": torch.arange(6, dtype=torch.float32).view(2, 3),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thimble.config import RunError, UserError
+from thimble.errors import RunError, UserError
 from thimble.system.files import read_file, write_atomically
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from thimble.config import UserError
+from thimble.errors import UserError
 from thimble.system.json_text import parse_object, read_object
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from thimble.config import UserError
+from thimble.errors import UserError
 from thimble.system import lock
 from thimble.system.lock import LOCK_FILE, FolderLock, locked
 

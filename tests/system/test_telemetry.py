@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from thimble.system import telemetry
 
-ROOT = Path(__file__).resolve().parents[2]
 _VARIABLE = "ORT_DISABLE_TELEMETRY"
 
 
@@ -55,7 +55,7 @@ def _programs() -> list[tuple[str, str]]:
     pages = [
         *(ROOT / "docs").rglob("*.md"),
         ROOT / "README.md",
-        ROOT / "src" / "thimble" / "templates" / "card.md.j2",
+        ROOT / "src" / "thimble" / "sharing" / "card.md.j2",
     ]
     for page in pages:
         text = page.read_text(encoding="utf-8")
@@ -83,7 +83,7 @@ def test_the_package_switches_it_off_before_it_imports_anything_else() -> None:
     before = statements[: statements.index("telemetry.switch_off()")]
     ours = [line for line in before if line.startswith("from .")]
     assert ours[1:] == ["from .system import telemetry", "from .version import __version__"]
-    for module in ("config", "version", "system/__init__", "system/telemetry"):
+    for module in ("errors", "version", "system/__init__", "system/telemetry"):
         source = (ROOT / "src" / "thimble" / f"{module}.py").read_text(encoding="utf-8")
         roots = {
             name.split(".")[0]

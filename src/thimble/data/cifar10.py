@@ -21,8 +21,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from thimble.arguments import expanded
-from thimble.config import RunError, UserError
+from thimble.errors import RunError, UserError
+from thimble.system.arguments import expanded
 from thimble.system.files import read_file
 
 from .dataset import ImageDataset

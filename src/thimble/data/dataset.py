@@ -1,4 +1,4 @@
-"""A set of labelled images in memory: one uint8 tensor, its labels and its constants; how to split and normalise it."""
+"""A set of labelled images in memory: one uint8 tensor, its labels and its constants; how to normalise it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from thimble.config import UserError
-
-# Fixed, and not the run's seed: validation scores of runs with different seeds are of the same images.
-_SPLIT_SEED = 20_090_408
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,44 +48,6 @@ class ImageDataset:
         numbers = torch.arange(len(self)) if self.numbers is None else self.numbers
         kept = numbers[indices.to(numbers.device)]
         return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices], numbers=kept)
-
-
-def split(dataset: ImageDataset, validation: int) -> tuple[ImageDataset, ImageDataset | None]:
-    """Set images aside for validation: the same ones in every run, each class in proportion.
-
-    A smaller validation set of the same dataset is part of a larger one where the classes have the same size and both
-    sizes are multiples of the number of classes. Within both parts the images keep their order.
-
-    Args:
-        dataset: what to split.
-        validation: the number of images to set aside; 0 sets none aside.
-
-    Returns:
-        the rest to train on, and the validation set, or None where ``validation`` is 0.
-
-    Raises:
-        UserError: ``validation`` is negative, or leaves nothing to train on.
-    """
-    if validation == 0:
-        return dataset, None
-    if not 0 < validation < len(dataset):
-        raise UserError(
-            f"--validation {validation}: expected 0 to {len(dataset) - 1}, as {dataset.name} has {len(dataset):,} "
-            "images and at least one is needed to train on"
-        )
-    labels = dataset.labels.cpu().numpy()
-    sizes = np.bincount(labels)
-    exact = sizes * validation / len(labels)
-    quotas = np.floor(exact).astype(np.int64)
-    # What rounding down left over goes to the largest remainders, first class first.
-    quotas[np.argsort(quotas - exact, kind="stable")[: validation - quotas.sum()]] += 1
-    # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19); neither default_rng's nor torch's is.
-    random = np.random.RandomState(_SPLIT_SEED)
-    chosen = np.zeros(len(labels), dtype=bool)
-    for label, quota in enumerate(quotas):
-        chosen[random.permutation(np.flatnonzero(labels == label))[:quota]] = True
-    mask = torch.from_numpy(chosen)
-    return dataset.subset(~mask), dataset.subset(mask)
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

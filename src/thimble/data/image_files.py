@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from thimble.arguments import expanded
-from thimble.config import UserError
+from thimble.errors import UserError
+from thimble.system.arguments import expanded
 from thimble.system.files import check_output, write_atomically
 
 from .opening import check_cost, limit_the_end, opened, shrinking_by_decoder

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
-from thimble.config import UserError
+from thimble.errors import UserError
 from thimble.system.files import MEBIBYTE, open_file
 
 from .pixels import MOST_PIXELS, seen_pixels

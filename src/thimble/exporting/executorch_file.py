@@ -23,9 +23,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from thimble.config import UserError
+from thimble.errors import UserError
 
-from .network import Deployment
+from .deployment import Deployment
 from .onnx_file import METADATA_KEY, _quiet
 
 MAX_BATCH = 64

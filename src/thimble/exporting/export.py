@@ -3,66 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thimble.arguments import described, take
-from thimble.checkpoint import Model, load_described
-from thimble.config import UserError
-from thimble.data import ImageDataset, dataset_of, has_cifar10, load_dataset, shapes10
-from thimble.models import Classifier
+from thimble.data.cifar10 import has_cifar10
+from thimble.data.dataset import ImageDataset
+from thimble.data.shapes10 import shapes10
+from thimble.data.sources import dataset_of, load_dataset
+from thimble.errors import UserError
+from thimble.models.classifier import Classifier
+from thimble.storage.find import Model, load_described
+from thimble.system.arguments import described, take
 from thimble.system.files import write_atomically
 from thimble.system.scratch import temporary_folder
 from thimble.version import __version__
 
-from . import c_file, executorch_file, onnx_file, torch_file
-from .network import Deployment, deploy
+from . import onnx_file
+from .deployment import Deployment, deploy
+from .formats import FORMATS, FormatName
 from .parity import NUM_IMAGES, Parity, Run, check, compare
 
 CALIBRATION_IMAGES = 1_000
 # Which images calibrate is no setting: the same file is made of the same weights.
 _SEED = 2_009
-
-
-@dataclass(frozen=True)
-class Format:
-    """A format: how its files are made and used, and what may be asked of it.
-
-    Attributes:
-        build: makes the file's bytes.
-        load: makes a file a function from ``Deployment.inputs`` to float32 (N, classes).
-        ending: of the default name of its files.
-        exact: whether it is of float32; else it is of int8, and needs training images.
-        bare: whether it can go without preprocessing, or with softmax.
-        require: raises UserError where something is missing that it takes, before the data are read.
-        needs: what its files say of what they run with, beside what they say of the model.
-    """
-
-    build: Callable[[Deployment], bytes]
-    load: Callable[[Path], Run]
-    ending: str
-    exact: bool
-    bare: bool = True
-    require: Callable[[], object] | None = None
-    needs: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-FormatName = Literal["onnx", "onnx-int8", "torch", "executorch", "c"]
-FORMATS: dict[str, Format] = {
-    "onnx": Format(onnx_file.build_float, onnx_file.load, ".onnx", exact=True, needs=onnx_file.NEEDS),
-    "onnx-int8": Format(onnx_file.build_int8, onnx_file.load, "-int8.onnx", exact=False, needs=onnx_file.NEEDS),
-    "torch": Format(torch_file.build, torch_file.load, ".pt2", exact=True),
-    "executorch": Format(
-        executorch_file.build, executorch_file.load, ".pte", exact=False, require=executorch_file.require
-    ),
-    "c": Format(c_file.build, c_file.load, ".c", exact=False, bare=False, require=c_file.compiler),
-}
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thimble.arguments import expanded
-from thimble.config import RunError, UserError
-from thimble.data import ImageDataset
-from thimble.evaluation import Evaluation, check_fit, reduce
+from thimble.data.dataset import ImageDataset
+from thimble.errors import RunError, UserError
+from thimble.measuring.evaluation import Evaluation, check_fit, reduce
 from thimble.storage.description import check_classes, check_constants, check_input_size
+from thimble.system.arguments import expanded
 from thimble.system.files import read_file
 from thimble.system.json_text import parse_object
 
 from . import onnx_checks
-from .network import as_inputs
+from .deployment import as_inputs
 from .onnx_file import METADATA_KEY
 from .parity import Run
 

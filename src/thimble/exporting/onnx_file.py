@@ -21,7 +21,7 @@ from torch import Tensor
 
 from thimble.system.scratch import temporary_folder
 
-from .network import Deployment
+from .deployment import Deployment
 from .opset import IR_VERSION, LEAST_RUNTIME, OPSET, TRACED_OPSET, lower
 
 METADATA_KEY = "thimble"

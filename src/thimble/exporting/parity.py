@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thimble import metrics
-from thimble.config import RunError
-from thimble.data import ImageDataset
+from thimble.data.dataset import ImageDataset
+from thimble.errors import RunError
+from thimble.measuring import metrics
 
-from .network import Deployment
+from .deployment import Deployment
 
 NUM_IMAGES = 1_000
 MAX_DIFFERENCE = 1e-4

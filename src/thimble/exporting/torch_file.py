@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .network import Deployment
+from .deployment import Deployment
 from .onnx_file import _quiet
 
 METADATA_FILE = "thimble.json"

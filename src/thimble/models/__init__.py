@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .classifier import Classifier, as_classifier
+from .family import MODELS as FAMILY
 from .frozen import frozen
 from .reference import reference
-from .teacher import MODELS as TEACHERS
-from .thimble import MODELS as FAMILY
+from .teachers import MODELS as TEACHERS
 
 __all__ = ["MODELS", "Classifier", "as_classifier", "build_model", "frozen", "list_models"]
 

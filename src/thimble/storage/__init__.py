@@ -1,1 +1,1 @@
-"""What lies on disk and is read back, whatever it holds by then: tensors, and what a weights file says of its model."""
+"""What lies on disk: weights, training states, run folders and their logs. Nothing is ever unpickled."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from thimble.arguments import is_number, is_whole
-from thimble.models import MODELS, Classifier, build_model
+from thimble.models import MODELS, build_model
+from thimble.models.classifier import Classifier
+from thimble.system.arguments import is_number, is_whole
 
 MOST_CLASSES = 10_000
 LONGEST_CLASS_NAME = 1_000

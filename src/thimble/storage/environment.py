@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from thimble.config import UserError
+from thimble.errors import UserError
 from thimble.system.json_text import read_object
 
 

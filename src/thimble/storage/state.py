@@ -1,11 +1,56 @@
-"""What a training state says of how far its run is, checked before a training goes on from it."""
+"""A training's state on disk: tensors and progress, in safetensors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from thimble.arguments import is_number, is_whole
+from torch import Tensor
+
+from thimble.errors import UserError
+from thimble.system.arguments import is_number, is_whole
+
+from .tensor_file import TensorFile, open_tensors, save_tensors
+
+STATE_FOLDER = "last.ckpt"
+STATE_FILE = "state.safetensors"
+
+
+def save_state(run: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+    """Replace a run's training state, atomically: a reader finds the old one or the new one, never a part.
+
+    Raises:
+        RunError: it could not be written; the old state is untouched.
+    """
+    save_tensors(run / STATE_FOLDER / STATE_FILE, tensors, progress)
+
+
+def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``save_state`` wrote.
+
+    Raises:
+        UserError: the folder holds no whole training state.
+    """
+    with open_state(run) as file:
+        return {name: file.read(name) for name in file.layouts}, file.metadata
+
+
+@contextlib.contextmanager
+def open_state(run: Path) -> Iterator[TensorFile]:
+    """Open what ``save_state`` wrote, to see what it holds before any of it is read.
+
+    Raises:
+        UserError: the folder holds no whole training state.
+    """
+    path = run / STATE_FOLDER / STATE_FILE
+    if not os.path.lexists(path):
+        raise UserError(f"{run} holds no {STATE_FOLDER}/{STATE_FILE}: expected the folder of a run that has begun")
+    with open_tensors(path) as file:
+        yield file
+
 
 ROW = (
     "epoch",
@@ -18,7 +63,6 @@ ROW = (
     "images_per_second",
 )
 """What is known of an epoch, in the order of metrics.csv. Without validation, its two are None."""
-
 _COUNTS = ("num_batches", "num_steps", "num_processes", "epoch", "batch", "step", "images", "correct")
 _TOTALS = ("loss_sum", "seconds")
 

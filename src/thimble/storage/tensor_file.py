@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from thimble.config import UserError
+from thimble.errors import UserError
 from thimble.system.files import MEBIBYTE, open_file, write_atomically
 from thimble.system.json_text import parse_object
 

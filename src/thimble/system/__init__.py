@@ -1,1 +1,1 @@
-"""What the machine gives, and what may be wrong with it: files, and names as a terminal can show them."""
+"""What the machine gives: whole files or none, locks, seeds, the processor; and checks of what is given to us."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from thimble.config import RunError, UserError
+from thimble.errors import RunError, UserError
 
 from .temporary import sweep_once, temporary_beside
 

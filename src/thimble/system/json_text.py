@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from thimble.config import UserError
+from thimble.errors import UserError
 
 from .files import MEBIBYTE, read_file
 

@@ -13,7 +13,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from thimble.config import UserError
+from thimble.errors import UserError
 
 try:
     import fcntl

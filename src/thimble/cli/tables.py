@@ -1,0 +1,195 @@
+"""The tables that verbs print on the terminal.
+
+Names of files and classes are shown as they are, whatever is in them: no
+text is markup, and ``shown`` escapes what a terminal would obey instead of showing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.cells import set_cell_size
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from thimble.data.dataset import ImageDataset
+from thimble.explaining.explanation import Explanation
+from thimble.exporting.export import Export
+from thimble.measuring.comparison import SIGNIFICANCE, Comparison
+from thimble.measuring.evaluation import Evaluation
+from thimble.measuring.prediction import Prediction
+from thimble.measuring.summary import Summary
+from thimble.system.names import shown
+
+
+class _Console(Console):
+    def __init__(self, width: int | None = None) -> None:
+        super().__init__(width=width, markup=False, emoji=False, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        # rich would exit with code 1; that the reader, such as `head`, has had enough is for cli.main to handle.
+        raise BrokenPipeError
+
+
+def console_for_output() -> Console:
+    # Into a file or a pipe rich would wrap at 80 columns; a table is better whole there.
+    console = _Console()
+    return console if console.is_terminal else _Console(width=120)
+
+
+def _table(title: str, *columns: str, left: int = 1) -> Table:
+    """A table whose first ``left`` columns are text and whose others are numbers."""
+    # Without vertical lines, ten classes or a layer with all its figures fit on 80 columns.
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
+    table.padding, table.pad_edge = (0, 1, 0, 0), False
+    for index, column in enumerate(columns):
+        # Text is folded, so that a long name is shown whole; of numbers, no column is so wide.
+        table.add_column(
+            column, justify="left" if index < left else "right", overflow="fold" if index < left else "ellipsis"
+        )
+    return table
+
+
+def print_evaluation(result: Evaluation) -> None:
+    """Headline figures, accuracy per class, and the confusion matrix."""
+    console, names = console_for_output(), list(result.per_class_accuracy)
+    low, high = result.accuracy_interval
+    flip = ", averaged with mirror images" if result.flip else ""
+    title = f"{result.model} on {result.num_images:,} test images of {result.data}{flip}"
+    headline = _table(shown(title), "measure", "value")
+    headline.add_row("top-1 accuracy", f"{result.accuracy:.2%}")
+    headline.add_row("its 95% interval (Wilson)", f"{low:.2%} to {high:.2%}")
+    headline.add_row("negative log-likelihood, nats", f"{result.nll:.4f}")
+    headline.add_row("expected calibration error, 15 bins", f"{result.ece:.4f}")
+    console.print(headline)
+    matrix = _table("Accuracy per class, and which (rows) is taken for which (columns)", "class", "accuracy")
+    for name in names:
+        matrix.add_column(set_cell_size(shown(name), 4).rstrip(), justify="right")
+    for index, (name, accuracy) in enumerate(result.per_class_accuracy.items()):
+        counts = [
+            Text(str(count) if count else ".", style="bold green" if index == column else "")
+            for column, count in enumerate(result.confusion[index])
+        ]
+        matrix.add_row(shown(name), f"{accuracy:.1%}", *counts)
+    console.print(matrix)
+
+
+def print_comparison(result: Comparison) -> None:
+    """The models, in rows of two lines so that names and figures have room; then McNemar's test of each pair."""
+    console = console_for_output()
+    columns = ("", "model\nnetwork", "parameters\nmultiply-adds", "accuracy\n95% interval", "NLL", "ECE")
+    title = f"{len(result.models)} models on {result.num_images:,} test images of {result.data}"
+    table = _table(shown(title), *columns, "epochs\ntraining", left=2)
+    for place, model in enumerate(result.models):
+        low, high = model.accuracy_interval
+        seconds = model.training_seconds
+        table.add_row(
+            str(place + 1),
+            f"{shown(model.name)}\n{model.architecture}",
+            f"{model.num_parameters:,}\n{model.num_multiply_adds:,}",
+            f"{model.accuracy:.2%}\n{100 * low:.2f}-{high:.2%}",
+            f"{model.nll:.4f}",
+            f"{model.ece:.4f}",
+            "" if seconds is None else f"{model.epochs}\n{_duration(seconds)}",
+        )
+        table.add_section()
+    console.print(table)
+    pairs = _table(
+        "McNemar's test of each two: images that only one of them has right",
+        *("models", "only the\nfirst", "only the\nsecond", "p", "p, corrected\n(Holm)", "verdict"),
+    )
+    for pair in result.pairs:
+        pairs.add_row(
+            f"{pair.first + 1} and {pair.second + 1}",
+            f"{pair.only_first:,}",
+            f"{pair.only_second:,}",
+            *("<0.0001" if value < 0.0001 else f"{value:.4f}" for value in (pair.p_value, pair.p_corrected)),
+            Text(pair.verdict, style="bold" if pair.p_corrected < SIGNIFICANCE else ""),
+        )
+    console.print(pairs)
+    console.print("About these weights on these images; about recipes, only several seeds tell.", style="dim")
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if seconds < 600 else f"{minutes:.0f} min" if minutes < 600 else f"{hours:.1f} h"
+
+
+def print_predictions(answers: Sequence[Prediction]) -> None:
+    """The images, each with its classes, the most probable first."""
+    table = _table("", "image", "class", "probability", left=2)
+    table.title = None
+    for answer in answers:
+        for rank, (name, probability) in enumerate(answer.top):
+            table.add_row(shown(answer.image) if rank == 0 else "", shown(name), f"{probability:.1%}")
+        table.add_section()
+    console_for_output().print(table)
+
+
+def print_explanations(explanations: Sequence[Explanation]) -> None:
+    """The images, each with the class that is explained and the one that it was taken for."""
+    table = _table("", "image", "class", "probability", "taken for", left=2)
+    table.title = None
+    table.columns[3].overflow = "fold"
+    for each in explanations:
+        names = [shown(name) for name in (each.image, each.class_name, each.predicted)]
+        table.add_row(*names[:2], f"{each.probability:.1%}", names[2])
+    console_for_output().print(table)
+
+
+def print_export(result: Export) -> None:
+    """The file, and how its answers compare with PyTorch's."""
+    console, parity = console_for_output(), result.parity
+    title = f"{result.output}: {result.num_bytes:,} bytes, {result.format}"
+    table = _table(shown(title), "checked against PyTorch", "value")
+    table.add_row(f"{parity.num_images:,} images of", shown(parity.images))
+    table.add_row("greatest difference", f"{parity.max_difference:.2g} in {result.metadata['output']}")
+    table.add_row("same label", f"{parity.agreement:.2%}")
+    if parity.twin_agreement is not None:
+        table.add_row("same label as the ONNX int8 file", f"{parity.twin_agreement:.2%}")
+    if parity.accuracy is not None and parity.pytorch_accuracy is not None:
+        table.add_row(f"accuracy on {parity.test_images:,} test images", f"{parity.accuracy:.2%}")
+        table.add_row("PyTorch's", f"{parity.pytorch_accuracy:.2%}")
+    console.print(table)
+
+
+def print_summary(result: Summary) -> None:
+    """The layers, the totals, and whether the budget is met."""
+    size = "x".join(str(side) for side in result.input_size)
+    columns = ("layer", "type", "output", "parameters", "multiply-\nadds", "receptive\nfield", "jump")
+    table = _table(f"{shown(result.model)}, input {size}", *columns, left=3)
+    block = None
+    for layer in result.layers:
+        if block is not None and layer.name.partition(".")[0] != block:
+            table.add_section()
+        block = layer.name.partition(".")[0]
+        table.add_row(
+            shown(layer.name),
+            shown(layer.type),
+            "x".join(str(side) for side in layer.output_shape),
+            f"{layer.num_parameters:,}" if layer.num_parameters else "",
+            f"{layer.num_multiply_adds:,}" if layer.num_multiply_adds else "",
+            *("" if value is None else str(value) for value in (layer.receptive_field, layer.jump)),
+        )
+    console = console_for_output()
+    console.print(table)
+    console.print(f"parameters     {result.num_parameters:>12,}   ({result.parameter_bytes / 1e6:.2f} MB in float32)")
+    console.print(f"multiply-adds  {result.num_multiply_adds:>12,}   (forward, one image)")
+    verdict, color = ("met", "green") if result.within_budget else ("exceeded", "red")
+    console.print(Text(f"budget         {result.budget:>12,}   parameters: ").append(verdict, style=color))
+
+
+def print_dataset(parts: Mapping[str, ImageDataset]) -> None:
+    """How many images of each class each part has, and the constants."""
+    whole = parts["train"]
+    table = _table(shown(whole.name), "class", *parts)
+    for index, name in enumerate(whole.classes):
+        table.add_row(shown(name), *(f"{int((part.labels == index).sum()):,}" for part in parts.values()))
+    table.add_section()
+    table.add_row("all", *(f"{len(part):,}" for part in parts.values()))
+    console = console_for_output()
+    console.print(table)
+    for label, values in (("mean", whole.mean), ("std", whole.std)):
+        console.print(f"{label:<5}" + "  ".join(f"{value:.4f}" for value in values) + "   (pixels in 0..1)")

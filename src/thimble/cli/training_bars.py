@@ -1,0 +1,91 @@
+"""The progress bars of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from thimble.storage.logs import Row
+from thimble.system.names import shown
+from thimble.training import progress as run_progress
+from thimble.training.config import TrainConfig
+from thimble.training.observer import Observer
+from thimble.training.train import TrainResult
+
+from .tables import console_for_output
+
+
+class TrainingConsole(Observer):
+    """Bars for the epoch and the run, and a line for every epoch that stays on the screen, and in a log file."""
+
+    def __init__(self) -> None:
+        self.console = console_for_output()
+        self.bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[now]}", markup=False),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self.epochs = 0
+
+    def __enter__(self) -> TrainingConsole:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def message(self, text: str) -> None:
+        self.console.print(shown(text), style="bold yellow")
+
+    def start(self, run: Path, config: TrainConfig, progress: run_progress.Progress) -> None:
+        self.epochs = config.epochs
+        begun = f", from step {progress.step} of {progress.num_steps}" if progress.step else ""
+        what = f"{config.model} on {config.data}, epochs: {config.epochs}{begun}, in {run}"
+        self.console.print(shown(what), soft_wrap=True)
+        validated = ", and of validation by the averaged weights" if config.validation else ""
+        skipped = ", later on the harder images" if config.skip_easy else ""
+        self.console.print(f"loss and accuracy of training{skipped}{validated}", style="dim")
+        self.bars.start()
+        self.epoch_bar = self.bars.add_task("epoch", total=progress.num_batches, completed=progress.batch, now="")
+        self.run_bar = self.bars.add_task("run", total=progress.num_steps, completed=progress.step, now="")
+
+    def step(self, progress: run_progress.Progress) -> None:
+        speed = f"{progress.images / progress.seconds:.0f} images/s"
+        now = f"loss {progress.loss_sum / progress.images:.3f}  accuracy {progress.correct / progress.images:.1%}"
+        name = f"epoch {progress.epoch + 1}"
+        if progress.batch == 1:
+            self.bars.reset(self.epoch_bar)  # else it would take the last epoch's end for this one's speed
+        # With its total: an epoch that leaves out easy images has fewer steps.
+        self.bars.update(
+            self.epoch_bar,
+            total=progress.num_batches,
+            completed=progress.batch,
+            description=name,
+            now=f"{now}  {speed}",
+        )
+        self.bars.update(self.run_bar, completed=progress.step)
+
+    def epoch(self, row: Row) -> None:
+        line = f"epoch {row['epoch']:>3}/{self.epochs}  train {row['train_loss']:.3f} {row['train_accuracy']:6.2%}"
+        if row["validation_loss"] is not None:
+            line += f"  validation {row['validation_loss']:.3f} {row['validation_accuracy']:6.2%}"
+        self.console.print(f"{line}  {row['seconds']:.0f} s, {row['images_per_second']:.0f} images/s")
+
+    def finish(self, result: TrainResult) -> None:
+        """Say what came of it."""
+        self.bars.stop()
+        low, high = result.test.accuracy_interval
+        images = f"{result.test.num_images:,} {shown(result.test.data)} images"
+        accuracy = (f"test accuracy {result.test.accuracy:.2%}", "bold")
+        self.console.print(Text.assemble(accuracy, f" (95% interval {low:.2%} to {high:.2%}) of {images}"))
+        place = f"{result.model.num_parameters:,} parameters; model and logs: {result.run}"
+        self.console.print(shown(place), soft_wrap=True)

@@ -1,0 +1,44 @@
+"""The verb evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from thimble.cli.options import Datasets, Model, print_json
+
+
+def evaluate(
+    model: Model,
+    data: Datasets | None = None,
+    data_dir: Path | None = None,
+    flip: bool = False,
+    json: bool = False,
+) -> int:
+    """Measure MODEL on the test images: accuracy with its interval, per class, confusion, likelihood, calibration.
+
+    Args:
+        model: A shipped model's name, a weights file, a run folder or an ONNX file that thimble export wrote.
+        data: The dataset whose test images to use. Default: the one of MODEL's classes.
+        data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
+        flip: Average the logits of every image and its mirror image (test-time augmentation).
+        json: Print JSON instead of tables.
+    """
+    from thimble.data.sources import dataset_of, load_dataset
+    from thimble.exporting.exported import ExportedModel, open_exported
+    from thimble.measuring.evaluation import evaluate as evaluate_model
+    from thimble.storage.find import load_model
+
+    # Before the data: a wrong name should not wait for a download.
+    loaded = open_exported(model) if model.endswith(".onnx") else load_model(model)
+    dataset = load_dataset(data or dataset_of(loaded.classes), "test", data_dir, progress=True)
+    if isinstance(loaded, ExportedModel):
+        result = loaded.evaluate(dataset, flip=flip)
+    else:
+        result = evaluate_model(loaded, dataset, flip=flip)
+    if json:
+        print_json(result.to_dict())
+    else:
+        from thimble.cli.tables import print_evaluation
+
+        print_evaluation(result)
+    return 0

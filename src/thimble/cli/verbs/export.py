@@ -1,0 +1,46 @@
+"""The verb export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from thimble.cli.options import Model, print_json
+
+
+def export(
+    model: Model,
+    format: Literal["onnx", "onnx-int8", "torch", "executorch", "c"] = "onnx",
+    output: Path | None = None,
+    preprocess: bool = True,
+    softmax: bool = False,
+    data_dir: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Turn MODEL into a file that runs without Thimble, checked against PyTorch on 1,000 images before it is written.
+
+    onnx and torch are float32; onnx-int8, executorch (XNNPACK) and c (one C99 file, for a microcontroller) are int8,
+    with ranges from training images. A file that fails its check is not written; exit code 1.
+
+    Args:
+        model: A shipped model's name, a weights file or a run folder.
+        format: What to write. executorch needs pip install 'thimble-nets[executorch]', c a C compiler for its check.
+        output: The file, replaced if it exists. Default: MODEL's architecture and the format's ending, here.
+        preprocess: Normalise inside the file, which takes uint8 pixels (N, height, width, 3), red first; without, it
+            takes normalised float32 (N, 3, height, width).
+        softmax: Give probabilities instead of logits.
+        data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
+        json: Print JSON instead of a table.
+    """
+    from thimble.exporting.export import export as export_model
+
+    result = export_model(
+        model, format, output, preprocess=preprocess, softmax=softmax, data_dir=data_dir, progress=True
+    )
+    if json:
+        print_json(result.to_dict())
+    else:
+        from thimble.cli.tables import print_export
+
+        print_export(result)
+    return 0

@@ -1,0 +1,1 @@
+"""What is done to training images before the network sees them."""

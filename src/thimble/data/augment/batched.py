@@ -1,0 +1,130 @@
+"""Augmentation of a whole batch at once, on the device where the images are."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .settings import AugmentConfig, fill_color
+
+
+class BatchAugmenter:
+    """The same transforms, drawn from the same distributions, for a whole batch at once on the device it is on.
+
+    Flip, move, border and rectangle come down to one table of source pixels. Albumentations' own roundings are kept:
+    shifts and the sides of the rectangle are whole pixels, rounded towards zero, and the two directions are scaled
+    apart. Only colour and sharpening, where there are any, compute new values for the pixels.
+
+    Args:
+        config: probabilities and ranges.
+        mean: as for ``Augmenter``.
+    """
+
+    def __init__(self, config: AugmentConfig, mean: tuple[float, float, float]) -> None:
+        self.config = config
+        self.fill = torch.tensor([fill_color(mean)], dtype=torch.uint8)
+
+    def augment(self, images: Tensor, seed: int) -> Tensor:
+        """Augment uint8 images (N, 3, height, width); the result is a new tensor in channels-last memory.
+
+        The same images, seed and kind of device give the same result. Nothing here waits for a GPU.
+        """
+        count, device = len(images), images.device
+        generator = torch.Generator(device).manual_seed(seed)
+        draws = torch.rand(12, count, 1, 1, generator=generator, device=device)
+        if self.num_draws > 12:  # drawn apart, as ever: a seed stands for the same batch in all versions
+            more = torch.rand(8, count, 1, 1, 1, generator=generator, device=device)
+            draws = torch.cat([draws, more.view(8, count, 1, 1)])
+        return self.transform(images, draws)
+
+    @property
+    def num_draws(self) -> int:
+        """How many random numbers an image takes: 12, and 8 more if colours change."""
+        return 20 if self.config.color_probability > 0 or self.config.sharpen_probability > 0 else 12
+
+    def transform(self, images: Tensor, draws: Tensor) -> Tensor:
+        """The same with the random numbers given: float32 (num_draws, N, 1, 1), uniform in 0..1, on the images' device.
+
+        The same images and draws give the same result on every device, but for the last bit of a turn's sine.
+        """
+        count, channels, height, width = images.shape
+        first = torch.arange(count, device=images.device).view(-1, 1, 1) * (height * width)
+        sources = first + self._sources(draws[:7], height, width)
+        # As rows of (red, green, blue): one index fetches a pixel, and the result lies in memory as channels-last.
+        pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)
+        if self.num_draws > 12:
+            moved = pixels.index_select(0, sources.flatten()).view(count, height, width, channels).permute(0, 3, 1, 2)
+            pixels = self._recolor(moved, draws[12:].unsqueeze(4)).permute(0, 2, 3, 1).reshape(-1, channels)
+            sources = torch.arange(len(pixels), device=images.device).view_as(sources)
+        if self.config.cutout_probability > 0:
+            sources = sources.masked_fill(self._hole(draws[7:12], height, width), len(pixels))
+            pixels = torch.cat([pixels, self.fill.to(images.device, non_blocking=True)])
+        augmented = pixels.index_select(0, sources.flatten()).view(count, height, width, channels)
+        return augmented.permute(0, 3, 1, 2)
+
+    def _recolor(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Brightness, contrast, saturation, sharpness: uint8 (N, 3, height, width) to the same, as Albumentations."""
+        config = self.config
+        changes = config.color_limit * (2 * draws[:3] - 1) * (draws[3:6] < config.color_probability)
+        brightness, contrast, saturation = 1 + changes
+        sharpness = config.sharpen_limit * draws[6] * (draws[7] < config.sharpen_probability)
+        pixels = (images * brightness).clamp(0, 255)
+        pixels = pixels.lerp(_gray(pixels).mean((2, 3), keepdim=True).round(), 1 - contrast).clamp(0, 255)
+        pixels = pixels.lerp(_gray(pixels), 1 - saturation).clamp(0, 255)
+        # The mean of a pixel's 3x3 neighbourhood, itself among them, over an edge that is mirrored as OpenCV does it.
+        means = F.avg_pool2d(F.pad(pixels, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
+        sharpened: Tensor = pixels + 9 * sharpness * (pixels - means)
+        return sharpened.round().clamp(0, 255).to(torch.uint8)
+
+    def _sources(self, draws: Tensor, height: int, width: int) -> Tensor:
+        """From which pixel of its image, counted row by row, each pixel comes: int64 (N, height, width)."""
+        config, device = self.config, draws.device
+        flip, move = draws[0] < config.flip_probability, draws[1] < config.affine_probability
+        shift_x, shift_y, scale_x, scale_y, turn = (2 * draws[2:] - 1) * move  # -1..1, and 0 for those that stay
+        # The inverse of "scale, turn, shift about the middle", as pixels are looked up where they come from. Rows and
+        # columns stay apart, and small, until something turns.
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        x = (
+            torch.arange(width, device=device).view(1, 1, -1)
+            - middle_x
+            - (config.shift_limit * width * shift_x).trunc()
+        )
+        y = (
+            torch.arange(height, device=device).view(1, -1, 1)
+            - middle_y
+            - (config.shift_limit * height * shift_y).trunc()
+        )
+        if config.rotate_limit_degrees > 0:
+            angle = torch.deg2rad(config.rotate_limit_degrees * turn)
+            x, y = x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()
+        columns = _reflect((x / (1 + config.scale_limit * scale_x) + middle_x).round(), width)
+        rows = _reflect((y / (1 + config.scale_limit * scale_y) + middle_y).round(), height)
+        # The flip comes first in the pipeline, and so last on the way back. Exact: all these are small whole numbers.
+        columns = torch.where(flip, width - 1 - columns, columns)
+        return (rows * width + columns).long()
+
+    def _hole(self, draws: Tensor, height: int, width: int) -> Tensor:
+        """Which pixels the rectangle covers: bool (N, height, width)."""
+        cover, tall, wide, top, left = draws
+        smallest, largest = self.config.cutout_size
+        tall = (height * (smallest + (largest - smallest) * tall)).trunc()
+        wide = (width * (smallest + (largest - smallest) * wide)).trunc()
+        rows = torch.arange(height, device=draws.device).view(1, -1, 1) - (top * (height - tall + 1)).trunc()
+        columns = torch.arange(width, device=draws.device).view(1, 1, -1) - (left * (width - wide + 1)).trunc()
+        in_rows = (rows >= 0) & (rows < tall) & (cover < self.config.cutout_probability)
+        inside: Tensor = in_rows & (columns >= 0) & (columns < wide)
+        return inside
+
+
+def _gray(images: Tensor) -> Tensor:
+    """Their luminance by ITU-R BT.601, as OpenCV has it: (N, 3, height, width) to (N, 1, height, width)."""
+    gray: Tensor = 0.299 * images[:, :1] + 0.587 * images[:, 1:2] + 0.114 * images[:, 2:]
+    return gray
+
+
+def _reflect(indices: Tensor, size: int) -> Tensor:
+    """Mirror indices outside 0..size-1 in, without repeating the edge: OpenCV's BORDER_REFLECT_101."""
+    last = size - 1
+    mirrored: Tensor = last - (last - indices.abs() % max(1, 2 * last)).abs()
+    return mirrored

@@ -1,0 +1,197 @@
+"""One C99 file of the int8 network, for a microcontroller or anything else: static memory, integers, no library.
+
+Made of the graph of ``onnx_file.build_int8``, so that the two agree. ``docs/c_file.md`` is for whoever uses it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import textwrap
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thimble.errors import RunError, UserError
+from thimble.exporting import onnx_file
+from thimble.exporting.deployment import Deployment
+from thimble.system.scratch import temporary_folder
+
+from .integer_graph import read
+from .tables import Tables, tabulate
+from .text import lines_of
+
+STACK_BYTES = 512
+"""An upper bound that the tests hold gcc to; the caller's own buffers come on top."""
+
+_KINDS = {
+    "convolution": "sums of products over a window",
+    "depthwise": "the same, every channel by itself",
+    "average": "over all pixels",
+    "maximum": "over a window",
+    "sum": "of two features, pixel by pixel",
+}
+_INSTALL = "install one (apt install gcc, xcode-select --install) or set CC"
+
+
+def build(deployment: Deployment) -> bytes:
+    """The network as a C file: ASCII, the same bytes for the same deployment.
+
+    Raises:
+        UserError: it has something that the C file cannot do.
+    """
+    if not deployment.preprocess or deployment.softmax:
+        found = "softmax" if deployment.softmax else "preprocess=False"
+        raise UserError(f"a C file with {found}: expected one from uint8 pixels to logits; export it as onnx instead")
+    tables = tabulate(read(onnx_file.build_int8(deployment)))
+    return _render(tables, deployment.metadata).encode("ascii")
+
+
+def load(path: Path) -> Callable[[Tensor], Tensor]:
+    """Compile the file for this computer.
+
+    Returns:
+        a function from uint8 (N, height, width, 3) to float32 (N, classes), the logits.
+
+    Raises:
+        UserError: there is no C compiler, or the file is none of ``build``.
+        RunError: it does not compile.
+    """
+    source = path.read_text(encoding="ascii", errors="replace")
+    found = re.search(r"^void (\w+)_logits\(const uint8_t image\[", source, re.MULTILINE)
+    if found is None:
+        raise UserError(f"{path} is no C file of a network: expected one that thimble export wrote")
+    prefix = found[1]
+    sizes = dict(re.findall(rf"^#define {prefix.upper()}_(\w+) (\d+)$", source, re.MULTILINE))
+    shape = (int(sizes["HEIGHT"]), int(sizes["WIDTH"]), int(sizes["CHANNELS"]))
+    call = _compile(path)[f"{prefix}_logits"]
+    call.restype, call.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p]
+
+    def run(inputs: Tensor) -> Tensor:
+        if inputs.dtype != torch.uint8 or inputs.shape[1:] != shape:
+            raise ValueError(f"inputs are {inputs.dtype} {tuple(inputs.shape)}: expected uint8 (N, *{shape})")
+        inputs = inputs.cpu().contiguous()
+        logits = torch.empty(len(inputs), int(sizes["CLASSES"]), dtype=torch.float32)
+        for image, row in zip(inputs, logits, strict=True):
+            call(image.data_ptr(), row.data_ptr())
+        return logits
+
+    return run
+
+
+def compiler() -> list[str]:
+    """The command of this computer's C compiler: ``$CC``, which may have arguments, or the first there is.
+
+    Raises:
+        UserError: there is none.
+    """
+    chosen = shlex.split(os.environ.get("CC", ""))
+    for command in [chosen] if chosen else [["cc"], ["gcc"], ["clang"]]:
+        if shutil.which(command[0]):
+            return command
+    found = f"CC={shlex.join(chosen)} is no program here" if chosen else "no C compiler here (cc, gcc, clang)"
+    raise UserError(f"{found}: expected one, to compile the C file and check it; {_INSTALL}")
+
+
+def _compile(path: Path) -> ctypes.CDLL:
+    """As a shared library, which stays loaded after its file is gone."""
+    command = compiler()
+    with temporary_folder() as folder:
+        library = folder / "network.so"
+        for options in (["-march=native"], []):  # not every compiler knows the first; integers give the same with both
+            arguments = ["-std=c99", "-O2", *options, "-shared", "-fPIC", "-o", str(library), "-x", "c", str(path)]
+            try:
+                done = subprocess.run(
+                    [*command, *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False
+                )
+                if done.returncode == 0:
+                    return ctypes.CDLL(str(library))
+            except OSError as error:
+                raise RunError(f"{path} compiled by {shlex.join(command)} does not load here: {error}") from error
+        lines = done.stderr.splitlines()
+        reason = next(
+            (line for line in lines if "error" in line), lines[0] if lines else f"exit code {done.returncode}"
+        )
+        raise RunError(f"{path} does not compile with {shlex.join(command)}: {reason.strip()}")
+
+
+def _render(tables: Tables, metadata: dict[str, Any]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+    )
+    template = environment.from_string(
+        (resources.files("thimble.exporting.c") / "network.c.j2").read_text(encoding="utf-8")
+    )
+    graph = tables.graph
+    prefix = _identifier(str(metadata.get("model", "network")))
+    num_classes = len(graph.layers[-1].weights if graph.layers[-1].weights is not None else ())
+    return template.render(
+        title=_plain(str(metadata.get("model", "a network"))),
+        metadata=_described(metadata),
+        file=f"{prefix}.c",
+        prefix=prefix,
+        PREFIX=prefix.upper(),
+        height=graph.image.height,
+        width=graph.image.width,
+        channels=graph.image.channels,
+        num_inputs=graph.table.shape[0] * graph.image.height * graph.image.width,
+        num_classes=num_classes,
+        class_names=[c_string(name) for name in _classes(metadata, num_classes)],
+        flash=tables.flash_bytes,
+        ram=tables.ram_bytes,
+        stack=STACK_BYTES,
+        tables=tables,
+        table=[lines_of((str(value) for value in row), "        ") for row in graph.table],
+        kinds={kind: text for kind, text in _KINDS.items() if kind in tables.kinds},
+        image_offset=tables.image_offset,
+    )
+
+
+def _classes(metadata: dict[str, Any], num_classes: int) -> list[str]:
+    names = [str(name) for name in metadata.get("classes", ())]
+    return names if len(names) == num_classes else [str(index) for index in range(num_classes)]
+
+
+def _identifier(name: str) -> str:
+    """A name that C takes, and that no other name there begins like."""
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return plain if plain[:1].isalpha() else f"network_{plain}".rstrip("_")
+
+
+def c_string(text: str) -> str:
+    """A string literal of UTF-8, in ASCII and without trigraphs."""
+    plain = set(range(32, 127)) - set(b'"\\?')
+    return (
+        '"'
+        + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode("utf-8", "backslashreplace"))
+        + '"'
+    )
+
+
+def _plain(text: str) -> str:
+    """What can stand in a comment: ASCII, on one line, neither an end of a comment nor a beginning, no trigraph."""
+    text = " ".join(text.encode("ascii", "backslashreplace").decode().split())
+    for mark in ("*/", "/*", "??"):
+        while mark in text:
+            text = text.replace(mark, f"{mark[0]} {mark[1]}")
+    return text.rstrip("\\")
+
+
+def _described(metadata: dict[str, Any]) -> list[str]:
+    """The metadata, a line or more to an entry."""
+    lines = []
+    for key, value in metadata.items():
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        lines += textwrap.wrap(_plain(f"{key}: {text}"), 110, subsequent_indent="    ")
+    return [line.rstrip("\\") for line in lines]

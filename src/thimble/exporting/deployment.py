@@ -1,0 +1,164 @@
+"""A network made ready to leave: what training needed is gone, what its user needs is inside.
+
+BatchNorm is folded into the convolution before it (as B. Jacob et al., "Quantization and Training of Neural Networks
+for Efficient Integer-Arithmetic-Only Inference", 2018, arXiv:1712.05877, section 3.2, do it), dropout is gone, and the
+head is a mean and a matrix product. Every format is made of this.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from thimble.data.dataset import normalize
+from thimble.models.classifier import Classifier
+
+
+@dataclass(frozen=True, eq=False)
+class Deployment:
+    """What a format makes its file of.
+
+    Attributes:
+        network: in eval mode, on the CPU, float32. It takes what ``inputs`` gives.
+        input_size: (channels, height, width) of the images.
+        mean: per channel (red, green, blue), for pixels in 0..1.
+        std: per channel (red, green, blue), for pixels in 0..1.
+        preprocess: whether normalising is part of it.
+        softmax: whether it gives probabilities instead of logits.
+        metadata: what goes into the file, as JSON can hold it.
+        calibration: training images, uint8 (N, 3, height, width), for the ranges of an int8 file; None for the others.
+    """
+
+    network: nn.Module
+    input_size: tuple[int, int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    preprocess: bool
+    softmax: bool
+    metadata: dict[str, Any]
+    calibration: Tensor | None = None
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """Images, uint8 (N, 3, height, width), as the file takes them: see ``as_inputs``."""
+        return as_inputs(images, self.preprocess, self.mean, self.std)
+
+    def example(self, num_images: int = 2) -> Tensor:
+        """Inputs to trace the network with: grey images."""
+        return self.inputs(torch.full((num_images, *self.input_size), 128, dtype=torch.uint8))
+
+
+def as_inputs(images: Tensor, preprocess: bool, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Images as an exported file takes them.
+
+    Args:
+        images: uint8 (N, 3, height, width).
+        preprocess: whether the file normalises them by itself.
+        mean, std: per channel, for pixels in 0..1.
+
+    Returns:
+        With ``preprocess``, uint8 (N, height, width, 3), the layout of cameras, Pillow and OpenCV (red first); else
+        normalised float32 (N, 3, height, width).
+    """
+    if preprocess:
+        return images.permute(0, 2, 3, 1).contiguous()
+    return normalize(images.contiguous(), mean, std)
+
+
+def deploy(
+    model: Classifier,
+    *,
+    preprocess: bool = True,
+    softmax: bool = False,
+    metadata: dict[str, Any] | None = None,
+    calibration: Tensor | None = None,
+) -> Deployment:
+    """Make a network ready for a file; the model itself stays as it is."""
+    network: nn.Module = _strip(copy.deepcopy(model).cpu().float().eval())
+    if preprocess or softmax:
+        network = _Whole(network, model.mean if preprocess else None, model.std, softmax)
+    return Deployment(
+        network=network.eval().requires_grad_(False),
+        input_size=model.input_size,
+        mean=model.mean,
+        std=model.std,
+        preprocess=preprocess,
+        softmax=softmax,
+        metadata=metadata or {},
+        calibration=calibration,
+    )
+
+
+class _Mean(nn.Module):
+    """Global average pooling, (N, channels, height, width) to (N, channels).
+
+    The layer of the same effect is exported by way of strides, which not every runtime has.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3))
+
+
+class _Whole(nn.Module):
+    """A network with what comes before and after it."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self, network: nn.Module, mean: tuple[float, ...] | None, std: tuple[float, ...], softmax: bool
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.softmax = softmax
+        self.preprocess = mean is not None
+        if mean is not None:  # as one multiplication and one addition per pixel, like thimble.data.dataset.normalize
+            self.register_buffer("scale", torch.tensor([1.0 / (255.0 * s) for s in std]))
+            self.register_buffer("shift", torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.preprocess:
+            images = (images.to(torch.float32) * self.scale + self.shift).permute(0, 3, 1, 2)
+        logits: Tensor = self.network(images)
+        return logits.softmax(1) if self.softmax else logits
+
+
+def _strip(module: nn.Module) -> Any:
+    """The module without BatchNorm and dropout, in place, where it is made of nothing but layers in a row."""
+    layers: list[nn.Module] = []
+    pooled = False
+    for layer in module.children():
+        if isinstance(layer, nn.Sequential):
+            layers.append(_strip(layer))
+        elif isinstance(layer, nn.BatchNorm2d) and layers and isinstance(layers[-1], nn.Conv2d):
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
+        elif isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)):
+            layers.append(_Mean())
+            pooled = True
+        elif isinstance(layer, nn.Conv2d) and pooled:
+            layers.append(_as_linear(layer))
+        elif not isinstance(layer, nn.Dropout):
+            layers.append(layer)
+    _replace(module, layers)
+    return module
+
+
+def _replace(module: nn.Module, layers: list[nn.Module]) -> None:
+    for name, _ in list(module.named_children()):
+        delattr(module, name)
+    for index, layer in enumerate(layers):
+        module.add_module(str(index), layer)
+
+
+def _as_linear(conv: nn.Conv2d) -> nn.Linear:
+    """A 1x1 convolution of one pixel is a matrix product."""
+    linear = nn.Linear(conv.in_channels, conv.out_channels, bias=conv.bias is not None)
+    linear.weight = nn.Parameter(conv.weight.detach().flatten(1))
+    if conv.bias is not None:
+        linear.bias = nn.Parameter(conv.bias.detach())
+    return linear

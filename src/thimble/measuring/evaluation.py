@@ -1,0 +1,126 @@
+"""How well a model does on a dataset."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from thimble.data.dataset import ImageDataset
+from thimble.data.sources import load_dataset
+from thimble.errors import UserError
+from thimble.storage.find import Model, load_model, name_of
+from thimble.system.arguments import take
+
+from . import metrics, statistics
+from .inference import infer
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model does on a dataset.
+
+    Attributes:
+        model: name of the model, or where it was loaded from.
+        data: name of the dataset.
+        num_images: images evaluated.
+        flip: whether the logits of each image and its mirror image were averaged.
+        accuracy: top-1, in 0..1.
+        accuracy_interval: Wilson's 95% interval of the accuracy: the chance of the draw of test images alone.
+        per_class_accuracy: by class name, in 0..1; nan for a class without images.
+        confusion: counts, rows true, columns predicted, in the order of the classes.
+        nll: mean negative log-likelihood, in nats.
+        ece: expected calibration error over 15 bins, in 0..1.
+    """
+
+    model: str
+    data: str
+    num_images: int
+    flip: bool
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    per_class_accuracy: dict[str, float]
+    confusion: list[list[int]]
+    nll: float
+    ece: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The evaluation as JSON can hold it: a list for the interval, and None for nan."""
+        per_class = {name: None if math.isnan(value) else value for name, value in self.per_class_accuracy.items()}
+        return {**vars(self), "accuracy_interval": list(self.accuracy_interval), "per_class_accuracy": per_class}
+
+
+def evaluate(model: Model, dataset: ImageDataset | None = None, *, flip: bool = False) -> Evaluation:
+    """Measure how well a model does on a dataset.
+
+    The images are normalised as the model was trained, with its own mean and std.
+
+    Args:
+        model: a network, or a shipped model's name, a weights file or a run folder.
+        dataset: images of the model's classes and input size. Default: the test set of CIFAR-10.
+        flip: average the logits of each image and its mirror image.
+
+    Raises:
+        UserError: there is no such model or dataset, or the two do not fit each other.
+        RunError: the model gives nan or infinite logits.
+    """
+    dataset = take("dataset", dataset, ImageDataset | None, "an ImageDataset")
+    flip = take("flip", flip, bool, "true or false")
+    classifier, name = load_model(model), name_of(model)
+    if dataset is None:
+        dataset = load_dataset("cifar10", "test")
+    check_fit(name, classifier, dataset)
+    logits = infer(classifier, dataset.images, mean=classifier.mean, std=classifier.std, flip=flip)
+    return reduce(logits, classifier, dataset, name=name, flip=flip)
+
+
+class Labeller(Protocol):
+    """What names classes of images: a network, or a file that one was exported to."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the logits."""
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images."""
+
+
+def reduce(logits: Tensor, model: Labeller, dataset: ImageDataset, *, name: str, flip: bool) -> Evaluation:
+    """What a model's logits, (N, num_classes), for the images of a dataset say of it; ``name`` is its name here."""
+    labels = dataset.labels.cpu()
+    confusion = metrics.confusion_matrix(logits, labels)
+    per_class = metrics.per_class_accuracy(logits, labels).tolist()
+    return Evaluation(
+        model=name,
+        data=dataset.name,
+        num_images=len(dataset),
+        flip=flip,
+        accuracy=metrics.accuracy(logits, labels),
+        accuracy_interval=statistics.wilson_interval(int(confusion.trace()), len(dataset)),
+        per_class_accuracy=dict(zip(model.classes, per_class, strict=True)),
+        confusion=confusion.tolist(),
+        nll=metrics.negative_log_likelihood(logits, labels),
+        ece=metrics.expected_calibration_error(logits, labels),
+    )
+
+
+def check_fit(name: str, model: Labeller, dataset: ImageDataset) -> None:
+    """Raise UserError unless the dataset has images, of the model's classes and input size."""
+    if len(dataset) == 0:
+        raise UserError(f"{dataset.name} has no images: expected at least one")
+    pairs = itertools.zip_longest(model.classes, dataset.classes)
+    for index, (found, expected) in enumerate(pairs):
+        if found != expected:
+            raise UserError(
+                f"model {name} has {len(model.classes)} classes and {dataset.name} has {len(dataset.classes)}; class "
+                f"{index} is {found!r}, expected {expected!r}: choose a model that was trained on {dataset.name}"
+            )
+    if tuple(dataset.images.shape[1:]) != model.input_size:
+        raise UserError(
+            f"{dataset.name} has images of {tuple(dataset.images.shape[1:])}: "
+            f"model {name} expected (channels, height, width) = {model.input_size}"
+        )

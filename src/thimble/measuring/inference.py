@@ -1,0 +1,63 @@
+"""From a model and images to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from thimble.data.dataset import normalize
+from thimble.errors import RunError
+from thimble.models import frozen
+
+
+def infer(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    batch_size: int = 500,
+    flip: bool = False,
+) -> Tensor:
+    """Compute the logits of images, in eval mode, on the device of the model's parameters.
+
+    Several threads may ask one model at once, also while it trains: each asks a double of it in eval mode.
+
+    Args:
+        model: takes normalised float images (N, 3, height, width); left in the mode it was in.
+        images: uint8 (N, 3, height, width), N at least 1, on any device.
+        mean: per channel, for pixels in 0..1.
+        std: per channel, for pixels in 0..1.
+        batch_size: images at a time; it bounds the memory and does not change the result.
+        flip: average the logits of each image and its mirror image. Logits, not probabilities: what is returned
+            stays logits, and the two halves count alike however sure they are.
+
+    Returns:
+        float32 (N, num_classes) on the CPU, all finite.
+
+    Raises:
+        ValueError: the images are of another type or shape, or there are none.
+        RunError: a logit is nan or infinite.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
+        raise ValueError(f"images {images.dtype} {tuple(images.shape)}: expected uint8 (N, 3, height, width), N >= 1")
+    parameter = next(model.parameters(), torch.empty(0))
+    batches: list[Tensor] = []
+    asked = frozen(model) if any(module.training for module in model.modules()) else model
+    with torch.inference_mode():
+        for batch in torch.split(images, batch_size):
+            # Channels-last is the layout in which convolutions are fast; normalize keeps it.
+            batch = batch.to(parameter.device, memory_format=torch.channels_last)
+            inputs = normalize(batch, mean, std).to(parameter.dtype)
+            logits = asked(inputs).float()
+            if flip:
+                logits = (logits + asked(inputs.flip(3)).float()) / 2
+            batches.append(logits.cpu())
+    result = torch.cat(batches)
+    num_bad = len(result) - int(result.isfinite().all(1).sum())
+    if num_bad:
+        name = getattr(model, "name", type(model).__name__)
+        raise RunError(f"model {name} gives nan or infinite logits for {num_bad} of {len(result)} images")
+    return result

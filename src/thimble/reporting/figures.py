@@ -1,0 +1,250 @@
+"""The plots of a report, each a matplotlib Figure: vector graphics in one ink, readable on light and on dark.
+
+Figures are made without pyplot: no window, no global state. ``to_svg`` writes them. Names of classes are drawn as they
+are: a dollar sign begins no formula.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from thimble.measuring.summary import Summary
+from thimble.storage.logs import Row
+from thimble.system.names import shortened
+
+from .curves import add_panels, any_script, draw_run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#1b1f24"
+"""What is not colour: text, axes, outlines. A page may put its own in its place."""
+
+# Okabe and Ito's palette (2008), told apart by the colour-blind.
+BLUE, ORANGE = "#0072b2", "#d55e00"
+
+_LABEL_LENGTH = 24
+"""The most characters of a class's name: long ones would leave no room for what they name."""
+
+_STYLE: Any = {
+    "font.size": 10,
+    "svg.fonttype": "none",  # text stays text: found, read aloud, and small
+    "svg.hashsalt": "thimble",  # the same plot has the same bytes
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def _style() -> AbstractContextManager[None]:
+    import matplotlib
+
+    return matplotlib.rc_context(_STYLE)
+
+
+def _blank(width: float, height: float) -> Figure:
+    """A transparent figure; the size in inches."""
+    from matplotlib.figure import Figure
+
+    with _style():
+        figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A transparent figure of one panel; the size in inches."""
+    figure = _blank(width, height)
+    with _style():
+        panel = figure.add_subplot()
+    panel.patch.set_alpha(0)
+    return figure, panel
+
+
+def curves(history: Sequence[Row]) -> Figure:
+    """Loss, accuracy and learning rate over the epochs of a run."""
+    figure = _blank(10, 3)
+    with _style():
+        panels = add_panels(figure)
+        marker = "o" if len(history) < 3 else ""  # a line of one point is none
+        draw_run(panels, history, BLUE, marker, ORANGE)
+        panels[2].set_ylim(bottom=0)
+        if history[0]["validation_loss"] is not None:
+            panels[0].legend(panels[0].get_lines(), ["training", "validation"], frameon=False)
+    for panel in panels:
+        panel.patch.set_alpha(0)
+    return figure
+
+
+def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """How often each class (rows) was taken for each (columns), in percent of the row; the diagonal is right."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    table = np.asarray(counts, dtype=np.float64)
+    shares = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
+    size = max(4.5, 0.62 * len(classes))
+    figure, panel = _figure(size + 0.8, size)
+    clear = LinearSegmentedColormap.from_list("clear", [(0.0, 0.45, 0.7, 0.0), (0.0, 0.45, 0.7, 1.0)])
+    # The root, so that mistakes of one percent are seen beside hits of ninety.
+    panel.pcolormesh(np.sqrt(shares / 100), cmap=clear, vmin=0, vmax=1, edgecolors=INK, linewidth=0.15)
+    for row, values in enumerate(shares):
+        for column, share in enumerate(values):
+            if share >= 0.05:
+                text = f"{share:.0f}" if share >= 9.95 else f"{share:.1f}"
+                color = "white" if share > 35 else INK
+                panel.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=color, fontsize=9)
+    places = np.arange(len(classes)) + 0.5
+    labels = [shortened(name, _LABEL_LENGTH) for name in classes]
+    panel.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    panel.set_yticks(places, labels, parse_math=False)
+    panel.set_xlabel("taken for")
+    panel.set_ylabel("is")
+    panel.invert_yaxis()
+    panel.set_aspect("equal")
+    panel.tick_params(length=0)
+    panel.spines[:].set_visible(False)
+    return figure
+
+
+def per_class(accuracies: dict[str, float], overall: float) -> Figure:
+    """The accuracy within each class as bars, the best first, beside that of all images as a line."""
+    known = sorted(
+        ((value, name) for name, value in accuracies.items() if not math.isnan(value)), key=lambda one: one[0]
+    )
+    figure, panel = _figure(6, 0.8 + 0.32 * len(known))
+    places = np.arange(len(known))
+    panel.barh(places, [100 * value for value, _ in known], color=BLUE, height=0.7)
+    panel.set_yticks(places, [shortened(name, _LABEL_LENGTH) for _, name in known], parse_math=False)
+    for place, (value, _) in enumerate(known):
+        inside = value > 0.1  # at the beginning of the bar, where neither its end nor the dashed line is
+        text: dict[str, Any] = {"color": "white" if inside else INK, "va": "center", "fontsize": 9}
+        panel.text(1 if inside else 100 * value + 1, place, f"{100 * value:.1f}", **text)
+    panel.axvline(100 * overall, color=ORANGE, linestyle="--", linewidth=1)
+    panel.set_xlim(0, 100)
+    panel.set_xticks(range(0, 101, 20))
+    panel.set_xlabel("accuracy (%); dashed: all images")
+    panel.tick_params(axis="y", length=0)
+    return figure
+
+
+def reliability(logits: Tensor, labels: Tensor, num_bins: int = 15) -> Figure:
+    """Accuracy against confidence, in bins of equal width, over a histogram of the confidences."""
+    confidence, answers = logits.double().softmax(1).max(1)
+    right = (answers == labels).double()
+    bins = (confidence * num_bins).long().clamp(max=num_bins - 1)
+    count = torch.bincount(bins, minlength=num_bins).double()
+    filled = count >= max(1, len(labels) / 1000)  # the accuracy of one or two images would be a jump to 0 or 1
+    accuracy = (torch.bincount(bins, right, minlength=num_bins) / count)[filled]
+    mean_confidence = (torch.bincount(bins, confidence, minlength=num_bins) / count)[filled]
+    figure, panel = _figure(5, 4.2)
+    panel.plot([0, 100], [0, 100], ":", color=INK, linewidth=1, label="as sure as right")
+    panel.plot(
+        (100 * mean_confidence).numpy(),
+        (100 * accuracy).numpy(),
+        "o-",
+        color=BLUE,
+        label="bins of 0.1% of the images or more",
+    )
+    share = (100 * count / len(labels)).numpy()
+    panel.bar(
+        100 * (np.arange(num_bins) + 0.5) / num_bins,
+        share,
+        92 / num_bins,
+        color=ORANGE,
+        alpha=0.35,
+        label="share of images",
+    )
+    panel.set_xlim(0, 100)
+    panel.set_ylim(0, 101)
+    panel.set_xlabel("confidence (%)")
+    panel.set_ylabel("accuracy (%), share (%)")
+    panel.legend(frameon=False, loc="upper left", labelcolor=INK)
+    return figure
+
+
+def receptive_field(summary: Summary) -> Figure | None:
+    """The field of one unit in the middle, growing from layer to layer, over the image; None where none is known."""
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    grown: dict[int, str] = {}
+    for layer in summary.layers:
+        if layer.receptive_field is not None and layer.receptive_field > 1:
+            grown.setdefault(layer.receptive_field, layer.name)
+    if not grown:
+        return None
+    height, width = summary.input_size[1:]
+    figure, panel = _figure(5, 3.5)
+    panel.add_patch(Rectangle((0, 0), width, height, facecolor=INK, alpha=0.15, label=f"{width}x{height}  image"))
+    colors = colormaps["viridis"](np.linspace(0.25, 0.85, len(grown)))
+    for color, (size, name) in zip(colors, grown.items(), strict=True):
+        corner = (width / 2 - size / 2, height / 2 - size / 2)
+        panel.add_patch(
+            Rectangle(corner, size, size, fill=False, edgecolor=color, linewidth=1.6, label=f"{size}  {name}")
+        )
+    reach = max(max(grown) / 2, width / 2) + 3
+    panel.set_xlim(width / 2 - reach, width / 2 + reach)
+    panel.set_ylim(height / 2 + reach, height / 2 - reach)
+    panel.set_aspect("equal")
+    panel.axis("off")
+    (image, *squares), (title, *names) = panel.get_legend_handles_labels()
+    step = math.ceil(
+        len(squares) / 15
+    )  # of a deep network, some are enough to read the colours by; the last among them
+    legend = panel.legend(
+        [image, *squares[::-step][::-1]],
+        [title, *names[::-step][::-1]],
+        frameon=False,
+        fontsize=8,
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        title="pixels, layer",
+        title_fontsize=9,
+        labelcolor=INK,
+    )
+    legend.get_title().set_color(INK)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+def filters(weight: Tensor) -> Figure:
+    """The kernels of a first layer, (out_channels, 3, height, width), each as a small picture on a scale of its own."""
+    count = len(weight)
+    columns = min(count, 12)
+    rows = math.ceil(count / columns)
+    figure, panel = _figure(columns * 0.55, rows * 0.55)
+    side_y, side_x = weight.shape[2] + 1, weight.shape[3] + 1
+    page = np.ones((rows * side_y - 1, columns * side_x - 1, 4))
+    page[..., 3] = 0
+    for number, kernel in enumerate(weight.detach().float().cpu()):
+        scaled = 0.5 + 0.5 * kernel / kernel.abs().max().clamp_min(1e-12)
+        top, left = number // columns * side_y, number % columns * side_x
+        page[top : top + side_y - 1, left : left + side_x - 1, :3] = scaled.permute(1, 2, 0).numpy()
+        page[top : top + side_y - 1, left : left + side_x - 1, 3] = 1
+    panel.imshow(page, interpolation="nearest")
+    panel.axis("off")
+    return figure
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as SVG, without the date and the XML head: to stand in a page or in a file."""
+    written = io.StringIO()
+    with _style(), any_script():
+        figure.savefig(written, format="svg", metadata={"Date": None})
+    text = written.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,118 @@
+"""The report of a model: one HTML file that needs nothing else, and its plots as files beside it.
+
+What the network is, how it learned, how good it is, where it fails and why, and how to repeat it; readable without
+colours, on a phone, in the dark, and by a screen reader.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from thimble.data.sources import dataset_of, load_dataset
+from thimble.errors import UserError
+from thimble.measuring.evaluation import check_fit, reduce
+from thimble.measuring.inference import infer
+from thimble.measuring.summary import summarize
+from thimble.storage.environment import read_environment
+from thimble.storage.find import Model, load_described, name_of, run_folder_of
+from thimble.storage.logs import read_metrics
+from thimble.system.arguments import take
+from thimble.system.files import check_output, write_atomically
+from thimble.system.names import shown
+
+from .sections import Section, Subject, png, sections_of
+
+
+def write_report(
+    model: Model, output: str | Path | None = None, *, data: str | None = None, data_dir: Path | None = None
+) -> Path:
+    """Measure a model on its test images and write a report of it.
+
+    Args:
+        model: a shipped model's name, a weights file or a run folder; of a run folder the curves are shown too.
+        output: the HTML file. Default: ``report.html`` in the run folder, otherwise here. Its plots go into a folder
+            beside it, of its name without the ending, as SVG and PNG.
+        data: the dataset. Default: the one of the model's classes.
+        data_dir: where CIFAR-10 is.
+
+    Returns:
+        the HTML file.
+
+    Raises:
+        UserError: there is no such model or data, the two do not fit, or the run's own files are damaged.
+        RunError: the model gives nan or infinite logits, or the report cannot be written.
+    """
+    path = take("output", output, Path | None, "a path")
+    data_dir = take("data_dir", data_dir, Path | None, "a path")
+    path = path or (run_folder_of(model) or Path()) / "report.html"
+    if path.is_dir():
+        raise UserError(f"--output {path} is a folder: expected a file such as {path / 'report.html'}")
+    folder = path.with_suffix("")
+    if folder == path or (folder.exists() and not folder.is_dir()):
+        raise UserError(f"--output {path}: expected a name such as report.html, beside whose file a folder can stand")
+    check_output(path)
+    check_output(folder / "file")
+    subject = _study(model, data, data_dir)
+    sections, pictures = sections_of(subject)
+    for name, picture in pictures.items():
+        write_atomically(folder / f"{name}.png", png(picture))
+    for section in sections:
+        for plot in section.plots:
+            write_atomically(folder / f"{plot.name}.svg", plot.svg)
+    write_atomically(path, render(subject, sections))
+    return path
+
+
+def _study(model: Model, data: str | None, data_dir: Path | None) -> Subject:
+    """Read the model and everything of its run, and ask it about the test images, once."""
+    classifier, metadata, checksum = load_described(model)
+    run = run_folder_of(model)
+    history = read_metrics(run) if run else []
+    name = data or dataset_of(classifier.classes)
+    train, test = (load_dataset(name, part, data_dir, progress=True) for part in ("train", "test"))
+    check_fit(name_of(model), classifier, test)
+    logits = infer(classifier, test.images, mean=classifier.mean, std=classifier.std)
+    return Subject(
+        name=shown(run.resolve().name if run else Path(name_of(model)).stem),
+        model=classifier,
+        metadata=metadata,
+        checksum=checksum,
+        history=history,
+        environment=read_environment(run) if run else {"versions": metadata.get("versions", {})},
+        summary=summarize(classifier),
+        train=train,
+        test=test,
+        logits=logits,
+        evaluation=reduce(logits, classifier, test, name=name_of(model), flip=False),
+    )
+
+
+def render(subject: Subject, sections: list[Section]) -> str:
+    """The page."""
+    import jinja2
+
+    evaluation, summary = subject.evaluation, subject.summary
+    low, high = evaluation.accuracy_interval
+    template = jinja2.Environment(autoescape=True, trim_blocks=False, undefined=jinja2.StrictUndefined).from_string(
+        (resources.files("thimble.reporting") / "report.html.j2").read_text(encoding="utf-8")
+    )
+    return template.render(
+        title=subject.name,
+        subtitle=shown(f"the network {subject.model.name} on {subject.test.name}"),
+        headline=[
+            (
+                "test accuracy",
+                f"{evaluation.accuracy:.2%}",
+                f"95% interval {low:.2%} to {high:.2%}, {len(subject.test):,} images",
+            ),
+            (
+                "parameters",
+                f"{summary.num_parameters:,}",
+                f"budget {summary.budget:,}: {'met' if summary.within_budget else 'exceeded'}",
+            ),
+            ("multiply-adds", f"{summary.num_multiply_adds / 1e6:.1f} M", "forward, one image"),
+            ("calibration error", f"{evaluation.ece:.4f}", f"negative log-likelihood {evaluation.nll:.4f}"),
+        ],
+        sections=sections,
+    )

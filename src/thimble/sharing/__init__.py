@@ -1,0 +1,1 @@
+"""A model among people: its card, and the Hugging Face Hub."""

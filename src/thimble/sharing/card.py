@@ -1,0 +1,292 @@
+"""The model card: what a weights file says of its model, as the page that the Hugging Face Hub shows.
+
+Nothing in it is invented: figures are counted, or recorded in the file, or measured when asked for; what is not known
+is left out or said to be unknown. YAML for the Hub, then Markdown: https://huggingface.co/docs/hub/model-cards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from thimble.data.sources import dataset_of, load_dataset
+from thimble.errors import UserError
+from thimble.measuring.evaluation import Evaluation, evaluate
+from thimble.measuring.summary import summarize
+from thimble.models.classifier import Classifier, as_classifier
+from thimble.storage.environment import read_environment
+from thimble.storage.find import Model, load_described, name_of, run_folder_of
+from thimble.storage.shipped import list_pretrained, shipped_weights
+from thimble.storage.tensor_file import open_tensors
+from thimble.storage.weights import WEIGHTS_FILE, as_bytes
+from thimble.system.arguments import expanded, take
+from thimble.system.files import write_atomically
+from thimble.system.names import markdown, one_line
+
+LIBRARY, TASK = "thimble", "image-classification"
+TAGS = ("thimble", "pytorch", "tinyml")
+
+_KNOWN_AS = {"cifar10": "CIFAR-10", "shapes10": "shapes10"}
+_ON_HUB = {"cifar10": "uoft-cs/cifar10"}
+_PLACES = {"data_dir", "fallback", "runs", "name", "overwrite", "device", "workers"}
+"""Settings that say where a run was made and not how: somebody's folders are nobody else's business."""
+_REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")
+_SOFTWARE = ("thimble", "torch", "python")
+_MOST_CLASSES = 50
+
+
+def model_card(
+    model: Model, *, repo: str | None = None, measure: bool = False, data_dir: str | Path | None = None
+) -> str:
+    """The card of a model: YAML front matter, then Markdown.
+
+    Args:
+        model: a shipped model's name, a weights file or a run folder; of a run folder the command is told too.
+        repo: the repository on the Hugging Face Hub that it is for, OWNER/NAME.
+        measure: test the model now, on the test images of its classes' dataset, instead of telling what is recorded.
+        data_dir: where CIFAR-10 is, to measure.
+
+    Raises:
+        UserError: there is no such model; or, to measure, no dataset of its classes; or no such repository is possible.
+        RunError: the model gives nan or infinite logits.
+    """
+    import jinja2
+
+    if repo is not None and not _REPOSITORY.fullmatch(repo):
+        raise UserError(f"repository {repo!r}: expected OWNER/NAME, of letters, digits, '-', '_' and '.'")
+    classifier, metadata, checksum = load_described(model)
+    evaluation = _measured(classifier, data_dir) if measure else _recorded(metadata)
+    shipped = isinstance(model, str) and model in list_pretrained()
+    title = _title(model, classifier, repo, shipped)
+    licence, data = _licence(metadata), _data(metadata)
+    environment = jinja2.Environment(
+        autoescape=False,  # Markdown, whose own escapes are below
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"markdown": markdown, "known_as": _known_as}
+    template = environment.from_string((resources.files("thimble.sharing") / "card.md.j2").read_text("utf-8"))
+    return template.render(
+        front_matter=_front_matter(title, licence, data, evaluation),
+        title=title,
+        model=classifier,
+        mean=_figures(classifier.mean),
+        std=_figures(classifier.std),
+        classes=classifier.classes[:_MOST_CLASSES],
+        summary=summarize(classifier),
+        file=_file(model, classifier, shipped),
+        checksum=checksum,
+        licence=licence,
+        data=data,
+        test=evaluation,
+        ranking=_ranking(evaluation),
+        mistake=_commonest_mistake(evaluation, classifier.classes),
+        measured=measure,
+        training=_training(model, metadata),
+        shipped=model if shipped else None,
+        repo=repo,
+    )
+
+
+def write_card(
+    model: Model,
+    output: str | Path,
+    *,
+    repo: str | None = None,
+    measure: bool = False,
+    data_dir: str | Path | None = None,
+) -> Path:
+    """Write the card of a model into a file, which is replaced if it exists; see ``model_card``.
+
+    Returns:
+        the file.
+
+    Raises:
+        UserError: as ``model_card``; or the output is a folder.
+        RunError: as ``model_card``; or the file could not be written.
+    """
+    path = expanded(output)
+    if path.is_dir():
+        raise UserError(f"--output {path} is a folder: expected a file such as {path / 'README.md'}")
+    write_atomically(path, model_card(model, repo=repo, measure=measure, data_dir=data_dir))
+    return path
+
+
+def _known_as(data: str) -> str:
+    return _KNOWN_AS.get(data, markdown(data))
+
+
+def _figures(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)
+
+
+def _dictionary(values: Any, *keys: str) -> dict[str, Any]:
+    """The dictionary under a row of keys; empty where there is none, as a file's metadata may be any JSON."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values if isinstance(values, dict) else {}
+
+
+def _measured(classifier: Classifier, data_dir: str | Path | None) -> Evaluation:
+    folder = take("data_dir", data_dir, Path | None, "a path")
+    return evaluate(classifier, load_dataset(dataset_of(classifier.classes), "test", folder, progress=True))
+
+
+def _recorded(metadata: dict[str, Any]) -> Evaluation | None:
+    """The test that a training recorded; None where there is none, or what is there is not one."""
+    test = _dictionary(metadata, "metrics", "test")
+    try:
+        low, high = test["accuracy_interval"]
+        per_class = test["per_class_accuracy"].items()
+        found = Evaluation(
+            model=str(test["model"]),
+            data=str(test["data"]),
+            num_images=int(test["num_images"]),
+            flip=bool(test["flip"]),
+            accuracy=float(test["accuracy"]),
+            accuracy_interval=(float(low), float(high)),
+            per_class_accuracy={name: math.nan if value is None else float(value) for name, value in per_class},
+            confusion=[[int(count) for count in row] for row in test["confusion"]],
+            nll=float(test["nll"]),
+            ece=float(test["ece"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+    fractions = (found.accuracy, *found.accuracy_interval, found.ece)
+    sound = all(0.0 <= value <= 1.0 for value in fractions) and math.isfinite(found.nll) and found.num_images > 0
+    return found if sound else None
+
+
+def _title(model: Model, classifier: Classifier, repo: str | None, shipped: bool) -> str:
+    """What the card calls the model: the name of its repository, its shipped name, its folder's or its file's."""
+    if repo or shipped:
+        return one_line((repo or str(model)).rpartition("/")[2])
+    folder = run_folder_of(model)
+    name = folder.resolve().name if folder else Path(name_of(model)).stem
+    return classifier.name if name == Path(WEIGHTS_FILE).stem else one_line(name)
+
+
+def _file(model: Model, classifier: Classifier, shipped: bool) -> dict[str, Any]:
+    """The size of MODEL's weights file in bytes, and whether its parameters were rounded to half precision."""
+    if as_classifier(model) is not None:
+        return {"num_bytes": len(as_bytes(classifier)), "half": False}
+    folder = None if shipped else run_folder_of(model)
+    own = folder / WEIGHTS_FILE if folder else expanded(name_of(model))
+    with shipped_weights(str(model)) if shipped else contextlib.nullcontext(own) as path, open_tensors(path) as file:
+        types = {file.layouts[name].dtype for name, _ in classifier.named_parameters()}
+        return {"num_bytes": path.stat().st_size, "half": torch.float16 in types}
+
+
+def _licence(metadata: dict[str, Any]) -> str:
+    """Under which terms the weights are; empty where nobody said."""
+    found = metadata.get("licence")
+    return one_line(found) if isinstance(found, str) else ""
+
+
+def _front_matter(title: str, licence: str, data: dict[str, Any], test: Evaluation | None) -> str:
+    """What the Hub reads: YAML, without the lines of dashes around it."""
+    import yaml
+
+    known = {"license": licence.lower()} if licence else {}  # the Hub's names of licences are in small letters
+    front: dict[str, Any] = {"library_name": LIBRARY, **known, "pipeline_tag": TASK, "tags": list(TAGS)}
+    if data["name"] in _ON_HUB:
+        front["datasets"] = [_ON_HUB[data["name"]]]
+    if test:
+        figures = [
+            ("accuracy", "accuracy", test.accuracy),
+            ("nll", "negative log-likelihood, in nats", test.nll),
+            ("ece", "expected calibration error, 15 bins", test.ece),
+        ]
+        result = {
+            "task": {"type": TASK},
+            "dataset": {
+                "name": one_line(_KNOWN_AS.get(test.data, test.data)),
+                "type": _ON_HUB.get(test.data, one_line(test.data)),
+                "split": "test",
+            },
+            "metrics": [{"type": kind, "value": round(value, 6), "name": name} for kind, name, value in figures],
+        }
+        front |= {"metrics": ["accuracy"], "model-index": [{"name": title, "results": [result]}]}
+    text: str = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def _ranking(test: Evaluation | None) -> list[tuple[str, float]]:
+    """The classes that had test images, with their accuracy, the worst first."""
+    known = test.per_class_accuracy.items() if test else ()
+    return sorted(((name, value) for name, value in known if 0.0 <= value <= 1.0), key=lambda pair: pair[1])
+
+
+def _commonest_mistake(test: Evaluation | None, classes: Sequence[str]) -> tuple[str, str, int] | None:
+    """The true class, the one that it is taken for most, and how often; None without mistakes."""
+    rows = range(len(classes))
+    if test is None or len(test.confusion) != len(classes) or any(len(row) != len(classes) for row in test.confusion):
+        return None
+    mistakes = [(test.confusion[true][taken], true, taken) for true in rows for taken in rows if true != taken]
+    count, true, taken = max(mistakes, default=(0, 0, 0))
+    return (classes[true], classes[taken], count) if count > 0 else None
+
+
+def _data(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What it was trained on: a name, empty where none is recorded, and numbers of images, None like it."""
+    found = _dictionary(metadata, "data")
+    counts = {part: found.get(part) for part in ("train_images", "validation_images")}
+    name = found.get("name")
+    known = {part: count if isinstance(count, int) and count > 0 else None for part, count in counts.items()}
+    return {"name": one_line(name) if isinstance(name, str) else "", **known}
+
+
+def _training(model: Model, metadata: dict[str, Any]) -> dict[str, Any]:
+    """What is known of how it was trained: for readers, and as JSON; each empty where it is not known."""
+    recipe = _dictionary(without_places(metadata), "recipe")
+    checksum = metadata.get("teacher_sha256")
+    last = _dictionary(metadata, "metrics", "last_epoch")
+    versions = _dictionary(metadata, "versions")
+    return {
+        "recipe": recipe,
+        # A list on one line.
+        "settings": re.sub(r"\[[^][{}\"]+\]", _on_one_line, json.dumps(recipe, indent=2)) if recipe else "",
+        "teacher": recipe.get("teacher"),
+        "teacher_checksum": checksum if isinstance(checksum, str) and checksum.isalnum() else "",
+        "validation_accuracy": _fraction(last.get("validation_accuracy")),
+        "software": ", ".join(f"{name} {versions[name]}" for name in _SOFTWARE if name in versions),
+        "command": _command(model),
+    }
+
+
+def without_places(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What a weights file tells, less what its recipe says of where it was run."""
+    recipe = {name: value for name, value in _dictionary(metadata, "recipe").items() if name not in _PLACES}
+    for source in ("teacher", "bank"):
+        if isinstance(recipe.get(source), str):
+            recipe[source] = Path(recipe[source]).name
+    return metadata | ({"recipe": recipe} if recipe else {})
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]")
+
+
+def _fraction(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0.0 <= value <= 1.0 else None
+
+
+def _command(model: Model) -> str:
+    """The command that a run's folder recorded, as one would type it; empty where none is, or no line holds it."""
+    run = run_folder_of(model)
+    try:
+        command = shlex.join(read_environment(run).get("command") or []) if run else ""
+    except UserError:
+        return ""
+    return command if command.isprintable() else ""

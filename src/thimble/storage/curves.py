@@ -1,0 +1,75 @@
+"""A run's figures for TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from thimble.errors import RunError
+
+from .logs import Row
+
+_event_files = itertools.count()
+
+
+class Curves:
+    """The same figures for TensorBoard: ``tensorboard --logdir runs`` draws the runs over one another.
+
+    Written here and now, not by a thread of its own as ``torch.utils.tensorboard`` does it, whose failure nobody would
+    catch.
+
+    Args:
+        run: the run's folder; the event files go into ``tensorboard/`` in it.
+        first_epoch: rows from this epoch on are about to be added; what a died run wrote of them is void.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+
+    def __init__(self, run: Path, first_epoch: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        name = f"events.out.tfevents.{int(time.time()):010d}.{platform.node()}.{os.getpid()}.{next(_event_files)}"
+        self.path = run / "tensorboard" / name
+        with self._telling():
+            self.path.parent.mkdir(exist_ok=True)
+            self._file = self.path.open("ab")
+        self._records = RecordWriter(self._file)
+        self._write(file_version="brain.Event:2")
+        self._write(step=first_epoch, session_log=SessionLog(status=SessionLog.START))
+
+    def add(self, row: Row) -> None:
+        """Add an epoch's row, and let it be seen at once."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        for name, value in row.items():
+            if name != "epoch" and value is not None:
+                tag = name.replace("_", "/", 1)
+                summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
+                self._write(step=row["epoch"], summary=summary)
+
+    def close(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _write(self, **fields: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        with self._telling():
+            self._records.write(Event(wall_time=time.time(), **fields).SerializeToString())
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(f"cannot write {self.path}: {error.strerror}; free some space and try again") from error

@@ -1,0 +1,99 @@
+"""The logs of a run, for people and for programs: metrics.csv and training_logs.md."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from thimble.errors import UserError
+from thimble.system.files import MEBIBYTE, read_file, write_atomically
+from thimble.system.names import shown
+
+Row = dict[str, Any]
+"""An epoch of a run: a value, or None, for each of ``COLUMNS``."""
+COLUMNS = {
+    "epoch": "{:d}",
+    "train_loss": "{:.4f}",
+    "train_accuracy": "{:.2%}",
+    "validation_loss": "{:.4f}",
+    "validation_accuracy": "{:.2%}",
+    "learning_rate": "{:.5f}",
+    "seconds": "{:.1f}",
+    "images_per_second": "{:.0f}",
+}
+"""The columns of metrics.csv, in order, with the format that a person reads them in."""
+_MOST_METRICS = 32 * MEBIBYTE
+"""Of metrics.csv: 100,000 epochs, the most that there can be, have less."""
+_LARGEST_METRIC = 1e38
+"""As float32, which training computes them in, can hold. Sums and plots of them stay finite."""
+
+
+def read_metrics(run: Path) -> list[Row]:
+    """The epochs of a run, as ``write_logs`` wrote them to metrics.csv: numbers, and None where a cell is empty.
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    path = run / "metrics.csv"
+    if not os.path.lexists(path):
+        raise UserError(f"{run} holds no metrics.csv: expected the folder of a run that has finished an epoch")
+    content = read_file(path, _MOST_METRICS)
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))
+        if list(reader.fieldnames or []) != list(COLUMNS):
+            raise UserError(f"{path} is no table of a run's epochs: expected the columns {', '.join(COLUMNS)}")
+        rows = [{name: float(value) if value else None for name, value in row.items()} for row in reader]
+        for number, row in enumerate(rows, 1):
+            for name, value in row.items():
+                if not name.startswith("validation") if value is None else not abs(value) < _LARGEST_METRIC:
+                    raise ValueError(f"{name} of row {number} is {'empty' if value is None else value}")
+            if row["epoch"] != number:
+                raise ValueError(f"row {number} is of epoch {row['epoch']}")
+    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {str(error)[:200]}; expected the table that the run wrote") from error
+    if not rows:
+        raise UserError(f"{path} has no epochs: expected the folder of a run that has finished one")
+    return [{**row, "epoch": int(row["epoch"] or 0)} for row in rows]
+
+
+def write_logs(run: Path, headline: str, history: list[Row], closing: str = "") -> None:
+    """Write metrics.csv and training_logs.md from all the epochs so far.
+
+    Args:
+        run: the run's folder.
+        headline: the settings that matter most, in one line.
+        history: a row for each epoch.
+        closing: a last paragraph, once the run is tested.
+    """
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(run / "metrics.csv", table.getvalue())
+
+    best = max((row["validation_accuracy"] or 0.0 for row in history), default=0.0)
+    lines = [
+        f"# Training log of {shown(run.name)}",
+        "",
+        f"{headline}. Every setting: `config.json`; machine and versions: `environment.json`.",
+        "",
+        "Training is measured on the augmented images while the weights move, and its loss is what the recipe"
+        " minimises; validation on images held out of training, with the averaged weights and the labels alone. Losses"
+        " are cross-entropies with label smoothing; with a teacher, in training, mostly divergences from its answers.",
+        "",
+        "| " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |",
+        "|" + "---:|" * len(COLUMNS),
+    ]
+    for row in history:
+        cells = ["" if row[name] is None else layout.format(row[name]) for name, layout in COLUMNS.items()]
+        if row["validation_accuracy"] == best and best > 0:
+            cells[list(COLUMNS).index("validation_accuracy")] += " *"
+        lines.append("| " + " | ".join(cells) + " |")
+    if best > 0:
+        lines += ["", "\\* the best so far. It is only shown: the last averaged weights are tested and saved."]
+    if closing:
+        lines += ["", closing]
+    write_atomically(run / "training_logs.md", "\n".join(lines) + "\n")

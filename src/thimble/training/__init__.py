@@ -1,0 +1,1 @@
+"""Training: settings, recipes, the loop, and how a run stops and goes on."""

@@ -1,0 +1,149 @@
+"""The training loop: every epoch, and what happens in a step."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thimble.data.augment.augmenter import build_augmenter
+from thimble.data.dataset import normalize
+from thimble.errors import Interrupted, RunError
+from thimble.measuring.inference import infer
+from thimble.system.seeds import derive_seed
+from thimble.training.tricks.distillation import divergence
+from thimble.training.tricks.hard_images import num_kept
+from thimble.training.tricks.mixing import main_labels, mix, mix_probability
+
+from .batches import EpochBatches, resize
+from .config import TrainConfig
+from .schedules import image_size
+from .session import Session
+from .signals import StopRequest
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+_MIXING = 1
+"""Sets the seeds of mixing apart from those of augmentation, which have one part less."""
+
+
+def train_epochs(session: Session, stop: StopRequest) -> None:
+    """The loop: every epoch, every step."""
+    config, fabric, progress, observer = session.config, session.fabric, session.progress, session.observer
+    augmenter = None if session.bank else build_augmenter(config.augment, session.data.mean)
+    workers = config.workers if config.workers is not None else _default_workers(config, fabric)
+    on_gpu = fabric.device.type == "cuda"
+    observer.start(session.run, config, progress)
+    while progress.epoch < config.epochs:
+        count = num_kept(progress.epoch, config.epochs, len(session.data), config.skip_easy)
+        batches = EpochBatches(
+            session.data,
+            augmenter,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            epoch=progress.epoch,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+            pool=session.hardness.hardest(count) if count < len(session.data) else None,
+        )
+        progress.num_batches = len(batches)
+        session.module.train()
+        totals = torch.zeros(3, device=fabric.device)  # of loss, correct answers and requests to stop
+        started = time.perf_counter()
+        for images, labels in batches.loader(progress.batch, workers, pin_memory=on_gpu and workers > 0):
+            learning_rate = session.set_learning_rate(progress.step)
+            totals[:2] += _step(session, images, labels, batches.indices(progress.batch))
+            progress.advance(config.batch_size)
+            if not session.reads_every_step and progress.batch < len(batches):
+                continue
+            totals[2] = float(bool(stop))
+            loss_sum, correct, stopping = session.summed(totals)
+            if not math.isfinite(loss_sum):
+                raise RunError(
+                    f"the loss is not finite at step {progress.step} of {progress.num_steps}, at learning rate"
+                    f" {learning_rate:.4g}: try a lower --learning-rate, or --clip-norm 1"
+                )
+            started, elapsed = time.perf_counter(), time.perf_counter() - started
+            progress.add(loss_sum, int(correct), elapsed)
+            totals.zero_()
+            observer.step(progress)
+            if stopping:
+                session.agree()
+                session.save()
+                raise Interrupted(f"interrupted after step {progress.step}: thimble train --resume {session.run}")
+        session.agree()
+        session.hardness.end_epoch()
+        # By the step, not by the loop's variable: a run that resumes after an epoch's last step has no loop to enter.
+        row = progress.end_epoch(_validate(session), session.set_learning_rate(progress.step - 1))
+        session.save()
+        if session.curves:
+            session.curves.add(row)
+        observer.epoch(row)
+        if session.summed(torch.tensor([float(bool(stop))], device=fabric.device))[0]:  # during validation
+            raise Interrupted(f"interrupted after epoch {progress.epoch}: thimble train --resume {session.run}")
+
+
+def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
+    """One step of the optimizers: returns the loss times the images, and the correct answers, of this process."""
+    config = session.config
+    views, targets, answers = _lesson(session, images, labels, indices)
+    inputs = resize(views, image_size(session.progress.epoch, config.epochs, config.image_sizes))
+    logits = session.module(inputs)
+    loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+    if answers is not None:
+        loss = torch.lerp(loss, divergence(logits, answers, config.temperature), config.teacher_weight)
+    if config.skip_easy > 0:
+        session.hardness.record(indices, F.cross_entropy(logits.detach().float(), targets, reduction="none"))
+    session.model.zero_grad()
+    session.fabric.backward(loss)
+    if config.clip_norm is not None:
+        # Infinite gradients are let through: the loss tells of them in the next step, with our own message.
+        nn.utils.clip_grad_norm_(session.model.parameters(), config.clip_norm)
+    for optimizer in session.optimizers:
+        optimizer.step()
+    session.average.update(session.model, session.progress.step)
+    return torch.stack([loss.detach() * len(targets), (logits.detach().argmax(1) == main_labels(targets)).sum()])
+
+
+def _lesson(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Images as the network takes them, at full size; what their labels say of them; and a teacher, if there is one."""
+    config, data, device = session.config, session.data, session.fabric.device
+    epoch, batch = session.progress.epoch, session.progress.batch
+    if session.bank is not None:
+        return session.bank.batch(indices, epoch, plain=epoch >= round(config.mix_ramp[1] * config.epochs))
+    views, targets = mix(
+        normalize(images.to(device, non_blocking=True), data.mean, data.std),
+        labels.to(device, non_blocking=True),
+        len(data.classes),
+        probability=mix_probability(epoch, config.epochs, config.mix_probability, config.mix_ramp),
+        alpha=config.mix_alpha,
+        seed=derive_seed(config.seed, epoch, batch, session.fabric.global_rank, _MIXING),
+    )
+    if session.teacher is None:
+        return views, targets, None
+    with session.fabric.autocast():  # at full size, where its answers are best
+        return views, targets, session.teacher.logits(views)
+
+
+def _validate(session: Session) -> tuple[float, float] | None:
+    """Loss and accuracy of the averaged weights on the validation images; None without any."""
+    if session.validation is None:
+        return None
+    model, labels = session.average.model, session.validation.labels
+    logits = infer(model, session.validation.images, mean=model.mean, std=model.std)
+    loss = F.cross_entropy(logits, labels, label_smoothing=session.config.label_smoothing)
+    return loss.item(), (logits.argmax(1) == labels).double().mean().item()
+
+
+def _default_workers(config: TrainConfig, fabric: Fabric) -> int:
+    """None beside a training on the CPU, which keeps every core busy, or without images to do one by one."""
+    if fabric.device.type == "cpu" or config.augment.augmenter == "batched":
+        return 0
+    return min(8, max(1, (os.cpu_count() or 1) // fabric.world_size))

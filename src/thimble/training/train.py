@@ -1,0 +1,178 @@
+"""Training: from a configuration to a run folder with a trained, tested and saved model.
+
+``loop`` has the epochs and steps. What surrounds them here makes a ``Session`` to train in and finishes the run: the
+last averaged weights are tested, once, and saved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from thimble.data.cifar10 import DataUnavailable
+from thimble.data.dataset import ImageDataset
+from thimble.data.sources import load_dataset
+from thimble.data.split import split
+from thimble.errors import Interrupted, UserError
+from thimble.measuring.evaluation import Evaluation, evaluate
+from thimble.models import list_models
+from thimble.models.classifier import Classifier
+from thimble.storage.logs import Row, write_logs
+from thimble.storage.run_folder import check_place
+from thimble.storage.weights import WEIGHTS_FILE, save_weights
+from thimble.system.arguments import take
+from thimble.system.machine import has_bfloat16
+from thimble.training.tricks.bank import Bank, load_bank
+from thimble.training.tricks.distillation import Teacher
+from thimble.training.tricks.hard_images import num_kept
+
+from .claim import Claim
+from .config import TrainConfig, headline
+from .config_file import check_data_dir, read_config, to_dict
+from .fabric import launched, start_fabric
+from .observer import Observer
+from .recipes import DEFAULT_RECIPE, find_recipe
+from .session import Session, begin, compiling
+from .signals import stop_on_signal
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+from .loop import train_epochs
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run: its folder, its averaged model in eval mode, its history and its one look at the test set."""
+
+    run: Path
+    model: Classifier
+    history: list[Row]
+    test: Evaluation
+
+
+def train(
+    config: TrainConfig | None = None,
+    *,
+    recipe: str | None = None,
+    resume: str | Path | None = None,
+    observer: Observer | None = None,
+    **changes: Any,
+) -> TrainResult:
+    """Train a model, test it once, and leave everything in a run folder.
+
+    Args:
+        config: the settings; by default those of a recipe, or of the run to resume.
+        recipe: one of ``recipes.RECIPES``, instead of a configuration.
+        resume: a run folder to go on with instead of beginning a new one. On the CPU, with as many threads, the result
+            is that of an uninterrupted run, to the last bit.
+        observer: told how it goes.
+        changes: fields of the configuration that differ, e.g. ``thimble.train(data="shapes10", epochs=2)``.
+
+    Raises:
+        UserError: settings, data or folder are not as they should be, or the folder is being trained in.
+        RunError: the loss is not finite any more, the disk is full, or the folder was moved or deleted.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; ``resume`` goes on from there.
+    """
+    config = take("config", config, TrainConfig | None, "a TrainConfig")
+    recipe = take("recipe", recipe, str | None, "the name of a recipe")
+    run: Path | None = take("resume", resume, Path | None, "the folder of a run")
+    observer = take("observer", observer, Observer | None, "an Observer")
+    unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(TrainConfig)})
+    if unknown:
+        raise UserError(f"unknown setting {unknown[0]}: expected fields of TrainConfig, such as epochs")
+    if recipe is not None and (config is not None or resume is not None):
+        raise UserError(f"recipe {recipe!r} beside a configuration or a run to resume: expected one of them")
+    if config is None:
+        config = find_recipe(recipe or DEFAULT_RECIPE) if run is None else read_config(run)
+    config = dataclasses.replace(config, **changes)
+    if config.precision == "auto":  # the run keeps what it began with, wherever it is resumed
+        config = dataclasses.replace(config, precision="bf16" if has_bfloat16(config.device) else "float32")
+    observer = observer or Observer()
+    if config.model not in list_models():
+        raise UserError(f"--model {config.model}: expected one of {', '.join(list_models())}")
+    check_place(run or config.runs / (config.name or ""))
+    if run is not None:
+        config = dataclasses.replace(config, fallback=False)  # a run does not change its data on the way
+    launch = launched()
+    with Claim(config, run, first=launch.rank == 0) as claim:
+        if run is not None:
+            check_data_dir(run, config)
+        teacher = None if config.teacher is None else Teacher(config.teacher)  # a wrong name waits for no download
+        bank = None if config.bank is None else load_bank(config.bank)
+        if bank is not None:  # whatever the run says of its augmentation is true
+            config = dataclasses.replace(config, augment=bank.views.augment, mix_probability=bank.views.mixed_share)
+        fabric = start_fabric(config.device, config.precision, launch)
+        config, data, validation = _load_data(config, bank, fabric, observer)
+        return _trained(begin(config, claim, fabric, data, validation, teacher, bank, observer))
+
+
+def _trained(session: Session) -> TrainResult:
+    """Train to the end, test and save; or say how to go on."""
+    try:
+        # The loop alone: a download stops at once, and a test can be done again.
+        with stop_on_signal() as stop, compiling(session.config.compile):
+            train_epochs(session, stop)
+        return _finish(session)
+    except KeyboardInterrupt:  # impatient, or during the test
+        raise Interrupted(f"interrupted: thimble train --resume {session.run} goes on from its last state") from None
+    finally:
+        if session.curves:
+            session.curves.close()
+
+
+def _load_data(
+    config: TrainConfig, bank: Bank | None, fabric: Fabric, observer: Observer
+) -> tuple[TrainConfig, ImageDataset, ImageDataset | None]:
+    """The training and validation images; and the configuration, which the fallback changes."""
+    with fabric.rank_zero_first():  # one process downloads, the others find it done
+        try:
+            whole = load_dataset(config.data, "train", config.data_dir, progress=True)
+        except DataUnavailable as error:
+            if not config.fallback:
+                raise
+            observer.message(f"CIFAR-10 IS NOT HERE. {error}")
+            observer.message("TRAINING ON THE BUILT-IN shapes10 INSTEAD: the figures below are not CIFAR-10's.")
+            config = dataclasses.replace(config, data="shapes10")
+            whole = load_dataset("shapes10", "train")
+    if bank is not None:
+        bank.check(whole)
+    data, validation = split(whole, config.validation)
+    if config.train_images is not None:
+        if config.train_images > len(data):
+            raise UserError(f"--train-images {config.train_images}: expected at most {len(data)}")
+        data = data.subset(torch.arange(config.train_images))
+    fewest = num_kept(config.epochs, config.epochs, len(data), config.skip_easy)
+    if fewest < config.batch_size:
+        raise UserError(f"--batch-size {config.batch_size}: expected at most the {fewest} images of an epoch")
+    if config.batch_size % fabric.world_size or config.batch_size < 2 * fabric.world_size:
+        raise UserError(f"--batch-size {config.batch_size}: expected a multiple of the {fabric.world_size} processes")
+    return config, data, validation
+
+
+def _finish(session: Session) -> TrainResult:
+    """Test the last averaged weights, save them, and close the logs."""
+    config, run, model, history = session.config, session.run, session.average.model, session.progress.history
+    test = evaluate(model, load_dataset(config.data, "test", config.data_dir))
+    low, high = test.accuracy_interval
+    closing = (
+        f"**Test: {test.accuracy:.2%}** of {test.num_images:,} images (95% interval {low:.2%} to {high:.2%}),"
+        f" negative log-likelihood {test.nll:.4f}, expected calibration error {test.ece:.4f}: the last averaged"
+        " weights, the test images read once."
+    )
+    if session.fabric.is_global_zero:
+        session.claim.check()
+        write_logs(run, headline(config), history, closing)
+        metadata = {
+            "recipe": to_dict(config),
+            "data": {"name": config.data, "train_images": len(session.data), "validation_images": config.validation},
+            "metrics": {"last_epoch": history[-1], "test": test.to_dict()},
+            "teacher_sha256": session.progress.teacher or None,
+            "bank_sha256": session.progress.bank or None,
+        }
+        save_weights(run / WEIGHTS_FILE, model, metadata)
+    session.fabric.barrier()
+    return TrainResult(run, model.cpu(), history, test)

@@ -1,0 +1,59 @@
+"""The average of the weights over the steps."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from thimble.models.classifier import Classifier
+
+
+class WeightAverage:
+    """An average of a model's parameters and buffers: exponential and moving, or at last of equal shares.
+
+    Args:
+        model: what to average; the average starts as its copy.
+        decay: the share of the average that a step keeps, from 0 (always the model itself) to less than 1. In the
+            first steps it is smaller, (1 + step) / (10 + step), so that the initial weights are soon forgotten.
+        swa_start: the step, counted from 0, from which on the average is the plain mean of the weights after each step
+            (P. Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018,
+            arXiv:1803.05407). BatchNorm's statistics are averaged too, rather than measured anew. None: never.
+
+    Attributes:
+        model: the averaged model, in eval mode; a module of its own. With neither it shares the model's tensors.
+        is_model: whether it does.
+    """
+
+    def __init__(self, model: Classifier, decay: float, swa_start: int | None = None) -> None:
+        self.model = copy.deepcopy(model).eval()
+        self.decay, self.swa_start = decay, swa_start
+        self.is_model = decay == 0 and swa_start is None
+        self._pairs: tuple[list[Tensor], ...] = ()
+        if self.is_model:
+            self.model.load_state_dict(model.state_dict(), assign=True)
+        self.model.requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move the average towards the model after a step, counted from 0."""
+        if self.is_model:
+            return
+        decay = min(self.decay, (1 + step) / (10 + step))
+        if self.swa_start is not None and step >= self.swa_start:
+            decay = (step - self.swa_start) / (step - self.swa_start + 1)
+        averages, currents, counts, current_counts = self._pairs or self._paired(model)
+        torch._foreach_lerp_(averages, currents, 1.0 - decay)
+        torch._foreach_copy_(counts, current_counts)
+
+    def _paired(self, model: nn.Module) -> tuple[list[Tensor], ...]:
+        """The average's and the model's tensors that are averaged, and those that count: BatchNorm's batches.
+
+        Found once: a network's tensors are moved by what is in them, never exchanged.
+        """
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        counting = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._pairs = tuple([pair[side] for pair in kind] for kind in (floating, counting) for side in (0, 1))
+        return self._pairs

@@ -1,0 +1,66 @@
+"""The settings of a bank's views: how many there are of each image, and of what kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from thimble.data.augment.settings import AugmentConfig
+from thimble.errors import UserError
+from thimble.system.arguments import take
+
+MOST_VIEWS = 100
+"""Of each image: the numbers that all views follow from are held in memory, 3 MB of them for a view of CIFAR-10."""
+
+
+def view_augmentation() -> AugmentConfig:
+    """What a view is by default: flips, shifts of an eighth of the side, and a rectangle on half of the images."""
+    return AugmentConfig(
+        affine_probability=1.0,
+        shift_limit=0.125,
+        scale_limit=0.0,
+        rotate_limit_degrees=0.0,
+        cutout_probability=0.5,
+        cutout_size=(0.125, 0.375),
+        augmenter="batched",
+    )
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """How many views of each image there are, and of what kind."""
+
+    views: int = 16
+    """How many views of each training image."""
+
+    mixed_views: int = 0
+    """How many of them are of two images, by mixup or CutMix with even chances; fewer than all."""
+
+    augment: AugmentConfig = field(default_factory=view_augmentation)
+    """The augmentation of each image, always by the batched augmenter."""
+
+    seed: int = 0
+    """What all views follow from."""
+
+    @property
+    def mixed_share(self) -> float:
+        """The share of the views that are mixed, 0..1."""
+        return self.mixed_views / self.views
+
+    def __post_init__(self) -> None:
+        for name in ("views", "mixed_views", "seed"):  # numpy's numbers too; a bank's file may hold anything
+            value = take("--" + name.replace("_", "-"), getattr(self, name), int, "a whole number")
+            object.__setattr__(self, name, value)
+        if not isinstance(self.augment, AugmentConfig):
+            raise UserError(f"augment is of type {type(self.augment).__name__}: expected an AugmentConfig")
+        if self.views < 1:
+            raise UserError(f"--views {self.views}: expected at least 1")
+        if self.views > MOST_VIEWS:
+            raise UserError(f"--views {self.views}: expected at most {MOST_VIEWS}")
+        if not 0 <= self.mixed_views < self.views:
+            raise UserError(f"--mixed-views {self.mixed_views}: expected 0 to {self.views - 1}, fewer than --views")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"--seed {self.seed}: expected a whole number of at least 0")
+        if self.augment.augmenter != "batched":
+            raise UserError(
+                f"--augmenter {self.augment.augmenter}: expected batched, the one that views can be made by"
+            )

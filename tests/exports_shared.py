@@ -1,0 +1,76 @@
+"""What the tests of exports share: data that stands in for CIFAR-10, networks whose BatchNorms have seen images."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from thimble.data.cifar10 import CLASSES, MEAN, STD
+from thimble.data.dataset import ImageDataset, normalize
+from thimble.data.shapes10 import shapes10
+from thimble.exporting import onnx_file
+from thimble.exporting.c.integer_graph import IntegerGraph, read
+from thimble.exporting.deployment import Deployment, deploy
+from thimble.exporting.export import describe
+from thimble.measuring.inference import infer
+from thimble.models import build_model
+from thimble.models.classifier import Classifier
+from thimble.storage.find import load_pretrained
+
+
+@cache
+def stand_in() -> ImageDataset:
+    """1,000 drawings that the shipped network is sure of, as CIFAR-10 with the classes that it takes them for.
+
+    The tests have no photographs. Of drawings that it is not sure of, rounding to int8 changes what it takes them for.
+    """
+    model, drawings = load_pretrained("reference"), shapes10(3_000, seed=3)
+    probabilities, labels = infer(model, drawings.images, mean=MEAN, std=STD).softmax(1).max(1)
+    sure = probabilities.argsort(descending=True)[:1_000].sort().values
+    return ImageDataset("cifar10", drawings.images[sure], labels[sure], CLASSES, MEAN, STD)
+
+
+def load_stand_in(name: str, part: str, data_dir: Path | None = None, **_: Any) -> ImageDataset:
+    """In place of ``load_dataset``: 600 images to train on, 400 others to test with."""
+    assert name == "cifar10"
+    return stand_in().subset(torch.arange(600) if part == "train" else torch.arange(600, 1_000))
+
+
+def save_onnx(path: Path, model: Classifier, *, preprocess: bool = True, softmax: bool = False) -> Path:
+    """A float32 file with all its metadata, unchecked."""
+    metadata = describe(model, {}, "0" * 64, preprocess=preprocess, softmax=softmax)
+    deployment = deploy(model, preprocess=preprocess, softmax=softmax, metadata=metadata)
+    path.write_bytes(onnx_file.build_float(deployment))
+    return path
+
+
+def seasoned(name: str = "reference", **arguments: Any) -> Classifier:
+    """An untrained network whose BatchNorms have seen images, so that folding them is no small matter."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        model = build_model(name, **arguments)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.uniform_(module.bias, -0.5, 0.5)
+        drawings = shapes10(100, seed=4)
+        model.mean, model.std = drawings.mean, drawings.std
+        for _ in range(3):
+            model.train()(normalize(drawings.images, drawings.mean, drawings.std))
+    return model.eval()
+
+
+@cache
+def quantised(name: str) -> tuple[Deployment, bytes]:
+    """An untrained network and its int8 ONNX file, made once for all tests that only read them."""
+    deployment = deploy(seasoned(name), calibration=stand_in().images[:20])
+    return deployment, onnx_file.build_int8(deployment)
+
+
+def integer_graph(name: str) -> IntegerGraph:
+    """Of that file."""
+    return read(quantised(name)[1])

@@ -1,0 +1,350 @@
+"""The run folder: found again, and its logs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thimble.data.augment.settings import AugmentConfig
+from thimble.errors import RunError, UserError
+from thimble.storage.curves import Curves
+from thimble.storage.logs import COLUMNS, read_metrics, write_logs
+from thimble.storage.run_folder import write_json
+from thimble.training.config import TrainConfig, headline
+from thimble.training.config_file import RESUMABLE, check_data_dir, check_resumable, from_dict, read_config, to_dict
+
+ODD = TrainConfig(
+    model="thimble-78k",
+    data="shapes10",
+    data_dir=Path("/somewhere/else"),
+    fallback=True,
+    validation=0,
+    train_images=77,
+    epochs=3,
+    batch_size=20,
+    image_sizes=(16, 32),
+    skip_easy=0.25,
+    optimizer="muon",
+    learning_rate=0.3,
+    muon_learning_rate=0.04,
+    muon_momentum=0.5,
+    warmup_fraction=0.5,
+    momentum=0.8,
+    weight_decay=1e-5,
+    label_smoothing=0.2,
+    mix_probability=0.75,
+    mix_alpha=1.5,
+    mix_ramp=(0.25, 0.875),
+    teacher="runs/teacher",
+    teacher_weight=0.625,
+    temperature=3.5,
+    dropout=0.1,
+    ema_decay=0.5,
+    swa_fraction=0.125,
+    clip_norm=1.5,
+    whiten=True,
+    compile=True,
+    augment=AugmentConfig(
+        flip_probability=0.25,
+        affine_probability=0.75,
+        shift_limit=0.125,
+        scale_limit=0.25,
+        rotate_limit_degrees=15.0,
+        color_probability=0.375,
+        color_limit=0.5,
+        sharpen_probability=0.625,
+        sharpen_limit=0.75,
+        cutout_probability=0.875,
+        cutout_size=(0.1, 0.9),
+        augmenter="batched",
+    ),
+    seed=7,
+    device="cpu",
+    precision="bf16",
+    workers=3,
+    name="try-1",
+    runs=Path("my") / "runs",
+    overwrite=True,
+)
+
+
+def row(epoch: int, accuracy: float | None) -> dict[str, float | int | None]:
+    return {
+        "epoch": epoch,
+        "train_loss": 1.0 / epoch,
+        "train_accuracy": 0.5,
+        "validation_loss": None if accuracy is None else 1.0 - accuracy,
+        "validation_accuracy": accuracy,
+        "learning_rate": 0.1,
+        "seconds": 12.5,
+        "images_per_second": 400.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no config.json"),
+        ("{", "cannot read"),
+        ("[]", "no JSON object"),
+        ("{}", "not the configuration of a Thimble run"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_config(tmp_path)
+
+
+def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**to_dict(TrainConfig()), "colour": "green"}))
+    with pytest.raises(UserError, match="colour"):
+        read_config(tmp_path)
+
+
+def test_a_run_that_lost_its_state_is_not_begun_again_over_its_logs(tmp_path: Path) -> None:
+    config = TrainConfig(runs=tmp_path, name="x")
+    write_json(tmp_path / "config.json", to_dict(config))
+    check_resumable(tmp_path, config)  # a run that died before it had saved anything
+    (tmp_path / "last.ckpt").mkdir()  # where a first save failed
+    check_resumable(tmp_path, config)
+    write_logs(tmp_path, headline(config), [row(1, 0.7)])
+    with pytest.raises(UserError, match=r"has lost its last\.ckpt/state\.safetensors, from which it would go on"):
+        check_resumable(tmp_path, config)
+
+
+def test_logs_hold_every_epoch_and_mark_the_best(tmp_path: Path) -> None:
+    config = TrainConfig(epochs=3)
+    history = [row(1, 0.7), row(2, 0.8123), row(3, 0.8)]
+    write_logs(tmp_path, headline(config), history, "The end.")
+    with (tmp_path / "metrics.csv").open() as file:
+        read = list(csv.DictReader(file))
+    assert list(read[0]) == list(COLUMNS)
+    assert [float(line["validation_accuracy"]) for line in read] == [0.7, 0.8123, 0.8]
+    log = (tmp_path / "training_logs.md").read_text()
+    assert "| 81.23% * |" in log
+    assert log.count(" * |") == 1
+    assert log.endswith("\nThe end.\n")
+
+
+def test_logs_without_validation_leave_its_cells_empty(tmp_path: Path) -> None:
+    write_logs(tmp_path, headline(TrainConfig()), [row(1, None)])
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[1].startswith("1,1.0,0.5,,,0.1")
+    assert "*" not in (tmp_path / "training_logs.md").read_text()
+
+
+@pytest.mark.parametrize("settings", [TrainConfig(), ODD, TrainConfig(bank=Path("some/bank"))])
+def test_through_json_and_back(settings: TrainConfig) -> None:
+    back = from_dict(json.loads(json.dumps(to_dict(settings), allow_nan=False)))
+    assert back == settings
+    assert isinstance(back.runs, Path)
+    assert all(isinstance(pair, tuple) for pair in (back.augment.cutout_size, back.mix_ramp, back.image_sizes))
+
+
+def test_odd_settings_differ_from_the_defaults() -> None:
+    """All of them, else the round trip above could lose one unseen."""
+    for odd, defaults in ((ODD, TrainConfig()), (ODD.augment, AugmentConfig())):
+        for each in dataclasses.fields(defaults):
+            if each.name == "bank":  # a teacher excludes it
+                continue
+            assert getattr(odd, each.name) != getattr(defaults, each.name), each.name
+    plain = to_dict(ODD)
+    assert (plain["data_dir"], plain["runs"]) == ("/somewhere/else", "my/runs")
+    assert (plain["augment"]["cutout_size"], plain["mix_ramp"]) == ([0.1, 0.9], [0.25, 0.875])
+    assert from_dict(plain).data_dir == Path("/somewhere/else")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": 3},
+        {"epochs": "3"},
+        {"epochs": None},
+        {"batch_size": 64.5},
+        {"learning_rate": "0.1"},
+        {"learning_rate": [0.1]},
+        {"precision": "float16"},
+        {"device": 5},
+        {"name": 5},
+        {"runs": None},
+        {"data_dir": 5},
+        {"mix_ramp": 0.5},
+        {"mix_ramp": [0.1, 0.2, 0.3]},
+        {"mix_ramp": ["a", "b"]},
+        {"temperature": "hot"},
+        {"swa_fraction": None},
+        {"teacher": 5},
+        {"augment": None},
+        {"augment": []},
+        {"augment": "strong"},
+        {"augment": {}},
+        {"augment": {**to_dict(TrainConfig())["augment"], "blur": 1}},
+        {"augment": {**to_dict(TrainConfig())["augment"], "cutout_size": 0.5}},
+        {"augment": {**to_dict(TrainConfig())["augment"], "cutout_size": [0.1, 0.2, 0.3]}},
+        {"augment": {**to_dict(TrainConfig())["augment"], "flip_probability": "often"}},
+        {"augment": {**to_dict(TrainConfig())["augment"], "color_limit": "much"}},
+    ],
+)
+def test_unknown_and_mistyped_fields_are_refused(change: dict[str, Any]) -> None:
+    values = to_dict(TrainConfig())
+    assert from_dict(dict(values)) == TrainConfig()
+    with pytest.raises(UserError) as caught:
+        from_dict({**values, **change})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(TrainConfig)])
+def test_a_missing_field_is_refused_and_named(name: str) -> None:
+    """Its default would silently stand in for what the run was made with; but what runs did not know yet is off."""
+    values = to_dict(TrainConfig())
+    del values[name]
+    if name == "bank":
+        assert from_dict(values) == TrainConfig()
+        return
+    with pytest.raises(UserError, match=rf"^not the configuration of a Thimble run: .*\b{name}\b"):
+        from_dict(values)
+
+
+def test_a_missing_field_of_the_augmentation_is_refused_and_named() -> None:
+    values = to_dict(TrainConfig())
+    del values["augment"]["shift_limit"]
+    with pytest.raises(UserError, match="shift_limit"):
+        from_dict(values)
+
+
+def test_what_may_change_on_resumption_are_fields() -> None:
+    assert {field.name for field in dataclasses.fields(TrainConfig)} > RESUMABLE
+    assert not RESUMABLE & {"seed", "epochs", "batch_size", "augment", "precision", "learning_rate"}
+    assert not RESUMABLE & {"teacher_weight", "temperature", "mix_probability", "mix_alpha", "mix_ramp", "swa_fraction"}
+
+
+def test_curves_are_what_tensorboard_reads_with_what_a_died_run_wrote_left_out(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for first, epochs in ((1, (1, 2, 3)), (3, (3, 4))):
+        curves = Curves(tmp_path, first)
+        for epoch in epochs:
+            curves.add(row(epoch, None if epoch == 4 else 0.1 * first))
+        curves.close()
+    read = EventAccumulator(str(tmp_path / "tensorboard"))
+    read.Reload()
+    assert [(one.step, round(one.value, 4)) for one in read.Scalars("validation/accuracy")] == [
+        (1, 0.1),
+        (2, 0.1),
+        (3, 0.3),
+    ]
+    assert [one.step for one in read.Scalars("train/loss")] == [1, 2, 3, 4]
+    assert set(read.Tags()["scalars"]) >= {"learning/rate", "seconds", "images/per_second"}
+
+
+def test_curves_on_a_full_disk_are_one_line(tmp_path: Path) -> None:
+    curves = Curves(tmp_path, 1)
+    curves._file.close()
+    curves._file = curves._records._writer = Path("/dev/full").open("wb")  # noqa: SIM115 - close() cannot empty it
+    with pytest.raises(RunError, match=r"cannot write .*tfevents.*No space left"):
+        curves.add(row(1, 0.5))
+    curves.close()
+
+
+def test_a_configuration_is_read_from_a_regular_file_of_sensible_size(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    for content in (
+        b"[" * 200_000,
+        b'{"augment": ' * 10_000,
+        b"\xff\xfe",
+        b'{"seed": ' + b"9" * 100_000 + b"}",
+        bytes(2**21),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"config\.json"):
+            read_config(tmp_path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="is a named pipe"):
+        read_config(tmp_path)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="is a device"):
+        read_config(tmp_path)
+
+
+def test_the_file_of_a_refused_setting_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({**to_dict(TrainConfig()), "epochs": 10**12}))
+    with pytest.raises(UserError, match=r"config\.json: --epochs 1000000000000: expected a whole number of at most"):
+        read_config(tmp_path)
+
+
+HEADER = ",".join(COLUMNS)
+GOOD = "1,2.0,0.5,,,0.1,12.5,400.0"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"",
+        b"\xff\xfe",
+        HEADER + "\n" + GOOD.replace("2.0", "1e39"),
+        HEADER + "\n" + GOOD.replace("2.0", "inf"),
+        HEADER + "\n" + GOOD.replace("2.0", "nan"),
+        HEADER + "\n" + GOOD.replace("2.0", "1" * 200_000),
+        HEADER + "\n" + GOOD.replace("2.0", "\0"),
+        HEADER + "\n" + GOOD.replace("2.0", '"'),
+        HEADER + "\n" + GOOD.replace("1,", "2,", 1),
+        HEADER + "\n" + GOOD.replace("1,", "1.5,", 1),
+        HEADER + "\n" + GOOD.replace("1,", ",", 1),
+        HEADER + "\n" + GOOD + ",1",
+        HEADER + "\n" + GOOD + "\n" + GOOD,
+        HEADER + "\n" + GOOD.rpartition(",")[0],
+        HEADER + ",epoch\n" + GOOD + ",1",
+        HEADER * 3000 + "\n" + GOOD,
+    ],
+)
+def test_a_table_that_no_run_wrote(tmp_path: Path, table: str | bytes) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text(HEADER + "\n" + GOOD + "\n")
+    assert read_metrics(tmp_path)[0]["images_per_second"] == 400.0
+    path.write_bytes(table.encode() if isinstance(table, str) else table)
+    with pytest.raises(UserError) as caught:
+        read_metrics(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_table_in_no_regular_file_or_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="is a named pipe"):
+        read_metrics(tmp_path)
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(UserError, match="has 1,073,741,824 bytes: expected at most"):
+        read_metrics(tmp_path)
+
+
+def test_a_resumed_run_downloads_into_no_folder_that_only_its_settings_name(tmp_path: Path) -> None:
+    """They may be somebody else's. A folder that holds the data is read; one of the user's own is as good as ever."""
+    config = TrainConfig(runs=tmp_path, name="x", data_dir=tmp_path / "elsewhere")
+    run = tmp_path / "x"
+    write_json(run / "config.json", to_dict(config))
+    with pytest.raises(UserError, match="holds no CIFAR-10 any more: put it back, or name another folder"):
+        check_data_dir(run, config)
+    check_data_dir(run, dataclasses.replace(config, data_dir=tmp_path / "mine"))
+    check_data_dir(run, dataclasses.replace(config, data_dir=None))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "test_batch.bin").touch()
+    check_data_dir(run, config)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_folder_of_a_run_in_other_bytes_than_utf8_comes_back(tmp_path: Path) -> None:
+    config = TrainConfig(data_dir=Path(os.fsdecode(b"caf\xe9")))
+    write_json(tmp_path / "config.json", to_dict(config))
+    assert os.fsencode(read_config(tmp_path).data_dir or "") == b"caf\xe9"

@@ -1,0 +1,55 @@
+"""The recipes: each is found by its name, and is what a training can begin with."""
+
+from __future__ import annotations
+
+import json
+import typing
+
+import pytest
+
+from thimble.data.augment.settings import AugmentConfig
+from thimble.errors import UserError
+from thimble.models import list_models
+from thimble.training.config import TrainConfig
+from thimble.training.config_file import from_dict, to_dict
+from thimble.training.recipes import DEFAULT_RECIPE, RECIPES, Recipe, find_recipe
+
+
+def test_the_command_line_offers_every_recipe() -> None:
+    assert set(RECIPES) == set(typing.get_args(Recipe)) >= {"reference", "fast", "record", "teacher"}
+    assert DEFAULT_RECIPE in RECIPES
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_builds_and_is_found_by_its_name(name: Recipe) -> None:
+    config = RECIPES[name]()
+    assert isinstance(config, TrainConfig)
+    assert find_recipe(name) == config
+    assert RECIPES[name].__name__ == name
+    assert config.model in list_models()
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_of_any_run_and_anybody(name: Recipe) -> None:
+    """Where it runs, what it is called and who teaches it are not a recipe's to say."""
+    config, plain = RECIPES[name](), TrainConfig()
+    for field in ("data", "data_dir", "fallback", "teacher", "seed", "device", "workers", "runs", "name", "overwrite"):
+        assert getattr(config, field) == getattr(plain, field), field
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_says_its_command(name: Recipe) -> None:
+    assert f"``thimble train --recipe {name}" in (RECIPES[name].__doc__ or "")
+
+
+def test_the_defaults_are_the_reference_recipe() -> None:
+    assert find_recipe("reference") == TrainConfig()
+    assert find_recipe("reference").augment == AugmentConfig()
+
+
+@pytest.mark.parametrize("name", ["slow", "", "Fast", "TrainConfig"])
+def test_another_name_is_refused_with_the_list(name: str) -> None:
+    with pytest.raises(UserError) as caught:
+        find_recipe(name)
+    assert str(caught.value) == f"--recipe {name}: expected one of {', '.join(RECIPES)}"
