@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
 import shlex
@@ -216,7 +215,7 @@ def main() -> int:
         sizes = [room(process) for process in processes if process.threads == 1]
     summaries = {name: summarize(model) for name, model in networks.items()}
     result = {
-        "date": datetime.date.today().isoformat(),
+        "date": time.strftime("%Y-%m-%d"),
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "torch": str(torch.__version__),

@@ -13,9 +13,16 @@ from thimble.models import build_model
 
 # From the design: the field after each 3x3 convolution of the reference network.
 REFERENCE = {
-    **{"c1.0": 3, "c1.4": 5, "c1.8": 7, "c1.12": 9},
-    **{"c2.3": 13, "c2.7": 17, "c2.11": 21},
-    **{"c3.3": 29, "c3.7": 37, "c3.11": 45},
+    "c1.0": 3,
+    "c1.4": 5,
+    "c1.8": 7,
+    "c1.12": 9,
+    "c2.3": 13,
+    "c2.7": 17,
+    "c2.11": 21,
+    "c3.3": 29,
+    "c3.7": 37,
+    "c3.11": 45,
     "c4.3": 93,
 }
 
@@ -61,9 +68,13 @@ def test_pooling_dilation_and_stride_by_hand_and_by_gradient() -> None:
         nn.Conv2d(2, 2, 2),  # 18 + 8 = 26
     )
     expected = {
-        **{"0.0": ReceptiveField(5, 1), "0.1": ReceptiveField(5, 1), "0.2": ReceptiveField(6, 2)},
-        **{"1": ReceptiveField(14, 2), "2": ReceptiveField(18, 4)},
-        **{"3": ReceptiveField(18, 8), "4": ReceptiveField(26, 8)},
+        "0.0": ReceptiveField(5, 1),
+        "0.1": ReceptiveField(5, 1),
+        "0.2": ReceptiveField(6, 2),
+        "1": ReceptiveField(14, 2),
+        "2": ReceptiveField(18, 4),
+        "3": ReceptiveField(18, 8),
+        "4": ReceptiveField(26, 8),
     }
     assert receptive_fields(model) == expected
     assert {name: receptive_field_by_gradient(model, name, size=96) for name in expected} == {

@@ -144,8 +144,13 @@ def test_to_dict_is_plain_json() -> None:
     assert values["within_budget"] is True
     assert values["parameter_bytes"] == 602_304
     assert values["layers"][0] == {
-        **{"name": "c1.0", "type": "Conv2d", "output_shape": [16, 32, 32], "num_parameters": 432},
-        **{"num_multiply_adds": 442_368, "receptive_field": 3, "jump": 1},
+        "name": "c1.0",
+        "type": "Conv2d",
+        "output_shape": [16, 32, 32],
+        "num_parameters": 432,
+        "num_multiply_adds": 442_368,
+        "receptive_field": 3,
+        "jump": 1,
     }
 
 

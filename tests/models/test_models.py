@@ -227,7 +227,9 @@ def test_the_family_keeps_its_budgets(name: str) -> None:
 
 def test_the_budgets_are_the_published_ones() -> None:
     assert {name: budget for name, (budget, _) in TABLE.items()} == {
-        **{"thimble-78k": 78_666, "thimble-97k": 97_530, "thimble-150k": 150_576},
+        "thimble-78k": 78_666,
+        "thimble-97k": 97_530,
+        "thimble-150k": 150_576,
     }
 
 

@@ -45,7 +45,8 @@ def keep_freed_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     # No blocks of their own (0 mappings), never trim the heap, and grow it 64 MiB at a time.
     settings = ((m_mmap_max, 0), (m_trim_threshold, 2**31 - 1), (m_top_pad, 64 * 2**20))
-    return all([mallopt(parameter, value) == 1 for parameter, value in settings])
+    results = [mallopt(parameter, value) for parameter, value in settings]  # each of them, whatever the first one gave
+    return all(result == 1 for result in results)
 
 
 def versions() -> dict[str, str]:
