@@ -5,16 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from training_runs import Whole, save_teacher
 from weights_files import model_of_three
 
-import thimble.training.train
 from thimble.data.augment.settings import AugmentConfig
-from thimble.data.dataset import ImageDataset
-from thimble.data.shapes10 import shapes10
+from thimble.data.sources import SOURCES
 from thimble.models.classifier import Classifier
 from thimble.storage.weights import save_weights
 from thimble.training.config import TrainConfig
@@ -36,12 +34,8 @@ def heeded_signals() -> Iterator[None]:
 
 @pytest.fixture
 def little_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training reads 120 + 40 drawings instead of 20,000 + 2,000."""
-
-    def load(name: str, part: Literal["train", "test"], data_dir: Path | None = None, **_: Any) -> ImageDataset:
-        return shapes10(120, seed=1) if part == "train" else shapes10(40, seed=2)
-
-    monkeypatch.setattr(thimble.training.train, "load_dataset", load)
+    """shapes10 is 120 + 40 drawings instead of 20,000 + 2,000."""
+    monkeypatch.setitem(SOURCES, "shapes10", "little:LittleShapes")
 
 
 @pytest.fixture

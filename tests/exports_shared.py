@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from thimble.data.cifar10 import CLASSES, MEAN, STD
+from thimble.data.cifar10 import CLASSES, MEAN, STD, Cifar10
 from thimble.data.dataset import ImageDataset, normalize
 from thimble.data.shapes10 import shapes10
+from thimble.data.source import Part
 from thimble.exporting import onnx_file
 from thimble.exporting.c.integer_graph import IntegerGraph, read
 from thimble.exporting.deployment import Deployment, deploy
@@ -34,10 +35,14 @@ def stand_in() -> ImageDataset:
     return ImageDataset("cifar10", drawings.images[sure], labels[sure], CLASSES, MEAN, STD)
 
 
-def load_stand_in(name: str, part: str, data_dir: Path | None = None, **_: Any) -> ImageDataset:
-    """In place of ``load_dataset``: 600 images to train on, 400 others to test with."""
-    assert name == "cifar10"
-    return stand_in().subset(torch.arange(600) if part == "train" else torch.arange(600, 1_000))
+class StandIn(Cifar10):
+    """In place of CIFAR-10: 600 images to train on, 400 others to test with."""
+
+    def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
+        return stand_in().subset(torch.arange(600) if part == "train" else torch.arange(600, 1_000))
+
+    def is_here(self) -> bool:
+        return True
 
 
 def save_onnx(path: Path, model: Classifier, *, preprocess: bool = True, softmax: bool = False) -> Path:

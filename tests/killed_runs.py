@@ -19,7 +19,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -27,7 +27,9 @@ import thimble.reporting.report
 import thimble.training.train
 from thimble.data.augment.augmenter import build_augmenter
 from thimble.data.dataset import ImageDataset
-from thimble.data.shapes10 import shapes10
+from thimble.data.shapes10 import Shapes10, shapes10
+from thimble.data.source import Part
+from thimble.data.sources import SOURCES
 from thimble.storage.curves import Curves
 from thimble.storage.logs import read_metrics
 from thimble.storage.state import load_state
@@ -38,13 +40,15 @@ from thimble.training.fabric import start_fabric
 from thimble.training.train import train
 
 EPOCHS, STEPS = 3, 2
-OPERATIONS = 4 * (2 + 3 * EPOCHS + 3)
-"""To open, write, flush and rename settings and environment, a state and two logs an epoch, and what is at the end."""
+OPERATIONS = 4 * (3 + 3 * EPOCHS + 3)
+"""To open, write, flush and rename settings, data and environment, a state and two logs an epoch, and the end."""
 
 
-def load(name: str, part: Literal["train", "test"], data_dir: Path | None = None, **_: Any) -> ImageDataset:
+class TwoSteps(Shapes10):
     """Drawings enough for two steps an epoch."""
-    return shapes10(52, seed=1) if part == "train" else shapes10(20, seed=2)
+
+    def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
+        return shapes10(52, seed=1) if part == "train" else shapes10(20, seed=2)
 
 
 KILLED = {-signal.SIGKILL, -signal.SIGPROF}
@@ -200,15 +204,14 @@ def kill_report(run: Path, random_: random.Random) -> str:
 
 def main(folder: Path, rounds: int) -> None:
     torch.set_num_threads(1)
-    for module in (thimble.training.train, thimble.reporting.report):
-        vars(module)["load_dataset"] = load
+    SOURCES["shapes10"] = f"{__name__}:TwoSteps"
     config = TrainConfig(
         data="shapes10", validation=20, epochs=EPOCHS, batch_size=16, dropout=0.1, device="cpu", workers=0,
         optimizer="muon", skip_easy=0.0, runs=folder, name="reference",
     )  # fmt: skip
     # What every child would otherwise import again.
     start_fabric("cpu", "float32")
-    build_augmenter(config.augment, load("shapes10", "train").mean)
+    build_augmenter(config.augment, TwoSteps().load("train").mean)
     Curves(folder, 1).close()
     assert forked(lambda: go_on(config)) == 0
     seconds = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])

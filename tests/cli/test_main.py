@@ -31,7 +31,7 @@ def weights(tmp_path: Path) -> Path:
     model = build_model("reference")
     drawings = shapes10(10)
     model.classes, model.mean, model.std = drawings.classes, drawings.mean, drawings.std
-    save_weights(tmp_path / "weights.safetensors", model, {})
+    save_weights(tmp_path / "weights.safetensors", model, {"data": {"name": "shapes10"}})
     return tmp_path / "weights.safetensors"
 
 
@@ -182,7 +182,7 @@ def test_evaluate_prints_tables(weights: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_evaluate_prints_json(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["evaluate", str(weights), "--json"]) == 0  # by its classes, it is of shapes10
+    assert cli.main(["evaluate", str(weights), "--json"]) == 0  # on what it was trained on, shapes10
     result = json.loads(capsys.readouterr().out)
     assert result["num_images"] == 2000
     assert sum(map(sum, result["confusion"])) == 2000

@@ -19,7 +19,7 @@ import pytest
 from cifar10_files import DEAD, RECORDS, archive, declare, files, message, small_and_offline
 
 from thimble.data import cifar10, download
-from thimble.data.cifar10 import DataUnavailable
+from thimble.data.source import DataUnavailable
 from thimble.data.sources import load_dataset
 from thimble.errors import RunError, UserError
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from thimble.data.dataset import ImageDataset, normalize
-from thimble.data.sources import DATASETS, load_dataset
+from thimble.data.sources import SOURCES, load_dataset
 from thimble.data.split import split
 from thimble.errors import UserError
 
@@ -134,8 +134,10 @@ def test_normalize_keeps_the_memory_format_and_the_images() -> None:
 
 
 def test_load_dataset_refuses_unknown_names() -> None:
-    with pytest.raises(UserError, match="unknown dataset 'mnist': expected one of cifar10, shapes10"):
+    with pytest.raises(
+        UserError, match="--data mnist is no dataset's name, and no such path: expected cifar10, shapes10 or a path"
+    ):
         load_dataset("mnist", "train")
     with pytest.raises(UserError, match="unknown part 'validation'"):
         load_dataset("shapes10", "validation")  # type: ignore[arg-type]
-    assert DATASETS == ("cifar10", "shapes10")
+    assert list(SOURCES) == ["cifar10", "shapes10"]

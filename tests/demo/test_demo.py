@@ -20,9 +20,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-import thimble.demo.answers
 from thimble.cli import main as cli
-from thimble.data.cifar10 import CLASSES, data_folder
+from thimble.data.cifar10 import CLASSES, Cifar10, data_folder
 from thimble.data.shapes10 import shapes10
 from thimble.demo.answers import MAX_BYTES, Models, answer, check_upload, draw_samples
 from thimble.errors import UserError
@@ -108,16 +107,21 @@ def test_no_pixel_is_decoded_of_what_is_refused(tmp_path: Path, monkeypatch: pyt
 
 
 def test_samples_are_of_the_models_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    samples, reason = draw_samples(shapes10(10).classes)
+    model = build_model("reference")
+    model.classes, model.data = shapes10(10).classes, {"name": "shapes10"}
+    samples, reason = draw_samples(model)
     assert [name for name, _ in samples] == list(shapes10(10).classes)
     assert {picture.size for _, picture in samples} == {(32, 32)}
     assert reason == ""
-    samples, reason = draw_samples(("salt", "pepper"))
+    model.classes = ("salt", "pepper")
+    assert draw_samples(model) == ([], "No samples: shapes10 has other classes than the model.")
+    model.data = {}
+    samples, reason = draw_samples(model)
     assert samples == []
-    assert reason.startswith("No samples")
+    assert reason.startswith("No samples: they exist for models of")
     monkeypatch.setenv("THIMBLE_DATA", str(tmp_path))
-    monkeypatch.setattr(thimble.demo.answers, "load_dataset", None)  # which would download it
-    samples, reason = draw_samples(CLASSES)
+    monkeypatch.setattr(Cifar10, "load", None)  # which would download it
+    samples, reason = draw_samples(load_pretrained("reference"))
     assert samples == []
     assert "CIFAR-10" in reason
     assert data_folder() == tmp_path

@@ -11,14 +11,14 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from exports_shared import load_stand_in, seasoned
+from exports_shared import StandIn, seasoned
 
 import thimble
 from thimble.cli import main as cli
-from thimble.data.cifar10 import CLASSES
+from thimble.data.cifar10 import CLASSES, Cifar10
 from thimble.data.shapes10 import shapes10
+from thimble.data.sources import SOURCES
 from thimble.errors import RunError, UserError
-from thimble.exporting import export as module
 from thimble.exporting import onnx_file
 from thimble.exporting.deployment import Deployment
 from thimble.exporting.export import export
@@ -31,8 +31,7 @@ from thimble.storage.weights import save_weights
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """CIFAR-10 is on disk, and is the stand-in; the current folder is the test's."""
-    monkeypatch.setattr(module, "load_dataset", load_stand_in)
-    monkeypatch.setattr(module, "has_cifar10", lambda _: True)
+    monkeypatch.setitem(SOURCES, "cifar10", "exports_shared:StandIn")
     monkeypatch.chdir(tmp_path)
 
 
@@ -86,7 +85,7 @@ def test_calibration_never_sees_a_test_image(monkeypatch: pytest.MonkeyPatch, da
 
     monkeypatch.setitem(FORMATS, "onnx-int8", Format(build, onnx_file.load, "-int8.onnx", exact=False))
     export("reference", "onnx-int8")
-    rows = {image.numpy().tobytes() for image in load_stand_in("cifar10", "train").images}
+    rows = {image.numpy().tobytes() for image in StandIn().load("train").images}
     assert len(seen["images"]) == 600
     assert {image.numpy().tobytes() for image in seen["images"]} == rows
 
@@ -106,14 +105,14 @@ def test_a_network_of_other_classes_and_size(no_data: None, tmp_path: Path) -> N
     assert result.metadata["licence"] == "not stated"
     assert result.metadata["test"] is None
     assert open_exported(result.output).input_size == (3, 24, 16)
-    with pytest.raises(UserError, match="no dataset has the classes salt, pepper, mustard"):
+    with pytest.raises(UserError, match=r"spices\.safetensors records no dataset: name its data with --data"):
         export(tmp_path / "spices.safetensors", "onnx-int8")
 
 
 def test_a_network_of_the_drawings_is_measured_on_them(no_data: None, tmp_path: Path) -> None:
     model, drawings = seasoned(), shapes10(1)
     model.classes, model.mean, model.std = drawings.classes, drawings.mean, drawings.std
-    save_weights(tmp_path / "shapes.safetensors", model, {})
+    save_weights(tmp_path / "shapes.safetensors", model, {"data": {"name": "shapes10"}})
     assert export(tmp_path / "shapes.safetensors").parity.test_images == 2_000
 
 
@@ -196,7 +195,7 @@ def test_int8_without_its_training_images_says_how_to_get_them(
 
 
 def test_what_a_format_needs_is_asked_before_the_data(no_data: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "load_dataset", None)
+    monkeypatch.setattr(Cifar10, "load", None)  # whoever calls it fails
     monkeypatch.setitem(sys.modules, "executorch", None)
     with pytest.raises(UserError, match=r"pip install 'thimble-nets\[executorch\]'"):
         export("reference", "executorch")

@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from thimble.data.dataset import ImageDataset
+from thimble.data.source import Part, Source
+from thimble.data.sources import SOURCES
 from thimble.errors import RunError, UserError
-from thimble.measuring import evaluation
 from thimble.measuring.evaluation import Evaluation, evaluate
 from thimble.measuring.inference import infer
 from thimble.measuring.prediction import Prediction, predict
@@ -190,16 +191,27 @@ def test_evaluate_a_weights_file(tmp_path: Path) -> None:
     assert by_path.nll == by_model.nll
 
 
-def test_the_default_dataset_is_the_test_set_of_cifar10(colours: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str]] = []
-
-    def load(name: str, part: str) -> ImageDataset:
-        asked.append((name, part))
-        return dataset(plain(2), [2])
-
-    monkeypatch.setattr(evaluation, "load_dataset", load)
+def test_the_default_data_is_what_the_model_records(colours: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SOURCES, "plain", f"{__name__}:Plain")
+    with pytest.raises(UserError, match=r"^colours records no dataset: name its data with --data, cifar10 or shapes10"):
+        evaluate(colours)
+    colours.data = {"name": "plain"}
     assert evaluate(colours).accuracy == 1.0
-    assert asked == [("cifar10", "test")]
+    for own in ({"name": "mine"}, {"name": "plain", "sha256": "0" * 64}):
+        colours.data = own
+        with pytest.raises(UserError, match=f"^colours was trained on {own['name']}, which Thimble cannot find by"):
+            evaluate(colours)
+    assert evaluate(colours, "plain").accuracy == 1.0
+
+
+class Plain(Source):
+    """A dataset of one image."""
+
+    name = title = "plain"
+
+    def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
+        assert part == "test"
+        return dataset(plain(2), [2])
 
 
 def test_a_model_of_other_classes_is_the_users_mistake(colours: Classifier) -> None:

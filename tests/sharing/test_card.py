@@ -19,8 +19,6 @@ from PIL import Image
 from places import ROOT
 from weights_files import rewrite
 
-import thimble.sharing.card
-from thimble.data.dataset import ImageDataset
 from thimble.data.image_files import read_image
 from thimble.data.pixels import to_input
 from thimble.data.shapes10 import shapes10
@@ -253,25 +251,15 @@ def test_an_environment_without_a_command(run: Path, content: str) -> None:
     assert "The command" not in card or content == '{"command": "x"}'
 
 
-def test_it_is_measured_when_asked_for(
-    run: Path, drawn: tuple[Classifier, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-
-    def load(name: str, part: str, data_dir: Path | None, **_: Any) -> ImageDataset:
-        asked.append((name, part, data_dir))
-        return shapes10(30, seed=4)
-
-    monkeypatch.setattr(thimble.sharing.card, "load_dataset", load)
-    card = model_card(run, measure=True, data_dir="somewhere")
-    assert asked == [("shapes10", "test", Path("somewhere"))]
+def test_it_is_measured_when_asked_for(run: Path, drawn: tuple[Classifier, dict[str, Any]]) -> None:
+    card = model_card(run, measure=True, data=shapes10(30, seed=4))
     assert "| on the 30 test images of shapes10 | |" in card
     assert f"**{evaluate(drawn[0], shapes10(30, seed=4)).accuracy:.2%}**" in card
     assert "Measured with this weights file, for this card." in card
 
 
 def test_a_model_of_no_dataset_cannot_be_measured(saved: Path) -> None:
-    with pytest.raises(UserError, match=r"^no dataset has the classes cat, dog"):
+    with pytest.raises(UserError, match=r"records no dataset: name its data with --data"):
         model_card(saved, measure=True)
 
 

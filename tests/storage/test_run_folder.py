@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from thimble.data.augment.settings import AugmentConfig
+from thimble.data.cifar10 import Cifar10
 from thimble.errors import RunError, UserError
 from thimble.storage.curves import Curves
 from thimble.storage.logs import COLUMNS, read_metrics, write_logs
 from thimble.storage.run_folder import write_json
 from thimble.training.config import TrainConfig, headline
-from thimble.training.config_file import RESUMABLE, check_data_dir, check_resumable, from_dict, read_config, to_dict
+from thimble.training.config_file import RESUMABLE, check_resumable, check_same_data, from_dict, read_config, to_dict
 
 ODD = TrainConfig(
     model="thimble-78k",
@@ -335,12 +336,12 @@ def test_a_resumed_run_downloads_into_no_folder_that_only_its_settings_name(tmp_
     run = tmp_path / "x"
     write_json(run / "config.json", to_dict(config))
     with pytest.raises(UserError, match="holds no CIFAR-10 any more: put it back, or name another folder"):
-        check_data_dir(run, config)
-    check_data_dir(run, dataclasses.replace(config, data_dir=tmp_path / "mine"))
-    check_data_dir(run, dataclasses.replace(config, data_dir=None))
+        check_same_data(run, config, Cifar10(config.data_dir))
+    check_same_data(run, dataclasses.replace(config, data_dir=tmp_path / "mine"), Cifar10(tmp_path / "mine"))
+    check_same_data(run, dataclasses.replace(config, data_dir=None), Cifar10(None))
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "test_batch.bin").touch()
-    check_data_dir(run, config)
+    check_same_data(run, config, Cifar10(config.data_dir))
     assert not (tmp_path / "mine").exists()
 
 

@@ -81,7 +81,7 @@ def test_what_is_no_number_is_told_in_a_line(value: Any) -> None:
         ("name", "a\0b", "--name a\0b: expected a plain folder name; --runs says where it goes"),
         ("image_sizes", 32, "--image-sizes 32: expected whole numbers of at least 8 pixels"),
         ("mix_ramp", [0.5], "--mix-ramp (0.5,): expected two growing fractions from 0 to 1"),
-        ("data", ["cifar10"], "--data of type list: expected one of cifar10, shapes10"),
+        ("data", ["cifar10"], "--data of type list: expected a dataset's name or a path"),
         ("workers", True, "--workers True: expected a whole number of at least 0"),
     ],
 )
@@ -107,10 +107,9 @@ def test_every_function_takes_a_model_that_is_no_file(
     reference: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference.train()
-    monkeypatch.setattr("thimble.measuring.comparison.load_dataset", _little_test)
     assert thimble.summarize(reference).num_parameters == 150_576
     assert len(thimble.explain(IMAGE, reference)) == 1
-    assert thimble.compare([reference, "reference"]).models[0].name == "reference"
+    assert thimble.compare([reference, "reference"], data=_little_test()).models[0].name == "reference"
     card = model_card(reference)
     assert "150,576 parameters" in card
     assert "photo.jpg" in card

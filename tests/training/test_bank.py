@@ -6,17 +6,17 @@ import dataclasses
 import shutil
 import signal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from little import LittleShapes
 from torch import Tensor
 from training_runs import Interrupting, Whole, little_teacher, same_tensors, save_teacher, tensors, with_session
 
 import thimble.training.tricks.bank
 from thimble.cli import main as cli
-from thimble.data.dataset import ImageDataset
 from thimble.data.shapes10 import shapes10
 from thimble.data.split import split
 from thimble.errors import Interrupted, UserError
@@ -31,13 +31,8 @@ from thimble.training.tricks.view_config import ViewConfig
 CONFIG = ViewConfig(views=3, mixed_views=1)
 
 
-def load(name: str, part: Literal["train", "test"], data_dir: Path | None = None, **_: Any) -> ImageDataset:
-    return shapes10(120, seed=1)
-
-
 @pytest.fixture(autouse=True)
 def few_drawings(little_data: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thimble.training.tricks.bank, "load_dataset", load)
     monkeypatch.setattr(thimble.training.tricks.bank, "has_bfloat16", lambda device: False)
 
 
@@ -52,9 +47,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bank")
     teacher = str(save_teacher(folder / "teacher.safetensors"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(thimble.training.tricks.bank, "load_dataset", load)
         patch.setattr(thimble.training.tricks.bank, "has_bfloat16", lambda device: False)
-        return make_bank([teacher], folder / "bank.safetensors", CONFIG, data="shapes10", device="cpu").path
+        return make_bank([teacher], folder / "bank.safetensors", CONFIG, data=LittleShapes(), device="cpu").path
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from thimble.training.config_file import read_config
 def begin(config: TrainConfig) -> Path:
     """Begin a run and end it at once."""
     with Claim(config, None) as claim:
-        return claim.begin(config, {})
+        return claim.begin(config, {}, {"name": "shapes10"})
 
 
 def names(folder: Path) -> set[str]:
@@ -39,7 +39,7 @@ def test_begin_writes_the_configuration_and_reads_it_back(tmp_path: Path) -> Non
     assert run == tmp_path / "runs" / "first"
     assert read_config(run) == config
     assert names(tmp_path / "runs") == {"first"}
-    assert names(run) == {"config.json", "environment.json"}
+    assert names(run) == {"config.json", "data.json", "environment.json"}
 
 
 def test_a_run_without_a_name_is_named_after_model_data_and_time(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_of_many_that_want_one_name_one_has_it(tmp_path: Path) -> None:
         try:
             with Claim(TrainConfig(runs=tmp_path, name="x", seed=seed), None) as claim:
                 time.sleep(0.05)
-                return claim.begin(TrainConfig(runs=tmp_path, name="x", seed=seed), {})
+                return claim.begin(TrainConfig(runs=tmp_path, name="x", seed=seed), {}, {"name": "shapes10"})
         except UserError as error:
             return str(error)
 
@@ -83,7 +83,7 @@ def test_an_existing_folder_is_kept_unless_asked(tmp_path: Path) -> None:
         begin(TrainConfig(runs=tmp_path, name="x"))
     assert (run / "notes.txt").exists()
     begin(TrainConfig(runs=tmp_path, name="x", overwrite=True))
-    assert names(run) == {"config.json", "environment.json"}
+    assert names(run) == {"config.json", "data.json", "environment.json"}
     assert names(tmp_path) == {"x"}
 
 
@@ -143,9 +143,9 @@ def test_what_was_to_be_overwritten_stays_if_the_new_run_cannot_begin(
         else:
             patch.setattr(Path, step, fail)
         with pytest.raises(RunError if number == errno.ENOSPC or step == "write" else UserError):
-            claim.begin(TrainConfig(runs=tmp_path, name="x", overwrite=True), {})
+            claim.begin(TrainConfig(runs=tmp_path, name="x", overwrite=True), {}, {"name": "shapes10"})
     assert names(tmp_path) == {"x"}
-    assert names(run) == {"config.json", "environment.json", "model.safetensors"}
+    assert names(run) == {"config.json", "data.json", "environment.json", "model.safetensors"}
 
 
 @pytest.mark.parametrize("at", ["old", "new"])
@@ -179,12 +179,12 @@ def test_a_run_that_is_being_trained_is_neither_resumed_nor_overwritten(tmp_path
     config = TrainConfig(runs=tmp_path, name="x")
     message = rf"x is being trained by process {os.getpid()} on .*: wait until it ends, or stop it first"
     with Claim(config, None) as claim:
-        run = claim.begin(config, {})
+        run = claim.begin(config, {}, {"name": "shapes10"})
         assert claim.has_locks
         for again in (lambda: Claim(config, run), lambda: begin(TrainConfig(runs=tmp_path, name="x", overwrite=True))):
             with pytest.raises(UserError, match=message):
                 again()
-        assert names(run) == {"config.json", "environment.json", LOCK_FILE}
+        assert names(run) == {"config.json", "data.json", "environment.json", LOCK_FILE}
     with Claim(config, run) as claim, pytest.raises(UserError, match=message):
         Claim(config, run)
     with Claim(config, run, first=False), Claim(config, run):  # torchrun's other processes lock nothing
@@ -211,7 +211,7 @@ def test_a_run_that_is_finished_while_its_lock_is_taken_is_not_resumed(
 def test_a_folder_that_was_moved_or_deleted_does_not_grow_a_second_one(tmp_path: Path) -> None:
     config = TrainConfig(runs=tmp_path, name="x")
     with Claim(config, None) as claim:
-        run = claim.begin(config, {})
+        run = claim.begin(config, {}, {"name": "shapes10"})
         claim.check()
         run.rename(tmp_path / "moved")
         with pytest.raises(RunError, match=r"x was moved or deleted .* thimble train --resume FOLDER"):
@@ -221,7 +221,7 @@ def test_a_folder_that_was_moved_or_deleted_does_not_grow_a_second_one(tmp_path:
         with pytest.raises(RunError, match="moved or deleted"):
             claim.check()
     with Claim(config, tmp_path / "moved") as claim:
-        assert claim.begin(config, {"moved": True}) == tmp_path / "moved"
+        assert claim.begin(config, {"moved": True}, {"name": "shapes10"}) == tmp_path / "moved"
     assert json.loads((tmp_path / "moved" / "environment.json").read_text()) == {"moved": True}
 
 

@@ -103,7 +103,7 @@ def test_augmentation_out_of_range_is_refused(name: str, value: Any, expected: s
         ("workers", -1, "a whole number of at least 0"),
         ("workers", 1.5, "a whole number of at least 0"),
         ("train_images", 0, "a whole number of at least 1"),
-        ("data", "mnist", "one of cifar10, shapes10"),
+        ("data", "", "a dataset's name or a path"),
         ("device", "tpu", "one of auto, cpu, gpu"),
         ("precision", "float16", "one of float32, bf16, auto"),
         ("optimizer", "adam", "one of sgd, muon"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 import shutil
 import signal
@@ -11,10 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from little import LittleShapes
 from training_runs import FAST, Interrupting, Whole, rows, same_tensors, tensors
 
 import thimble.training.loop
 import thimble.training.train
+from thimble.data.dataset import ImageDataset
+from thimble.data.source import Part
 from thimble.errors import Interrupted, RunError, UserError
 from thimble.storage.logs import Row
 from thimble.storage.state import load_state, save_state
@@ -217,15 +221,29 @@ def test_a_run_keeps_its_recipe_when_it_resumes(little_run: TrainConfig) -> None
         train(resume=little_run.runs / "run", learning_rate=0.3)
 
 
-def test_resuming_with_other_data_is_refused(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_with_other_data_is_refused(little_run: TrainConfig) -> None:
+    class Fewer(LittleShapes):
+        def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
+            return super().load(part).subset(torch.arange(100 if part == "train" else 40))
+
     with pytest.raises(Interrupted):
         train(little_run, observer=Interrupting(2))
-    load = vars(thimble.training.train)["load_dataset"]
-    monkeypatch.setattr(
-        thimble.training.train, "load_dataset", lambda *arguments, **options: load(*arguments).subset(torch.arange(100))
-    )
     with pytest.raises(UserError, match="is it the data that the run began with"):
-        train(resume=little_run.runs / "run")
+        train(resume=little_run.runs / "run", data=Fewer())
+
+
+def test_images_of_the_callers_own_are_known_again(little_run: TrainConfig) -> None:
+    """By their pixels and labels: the name alone would not tell."""
+    pair = LittleShapes().load("train"), LittleShapes().load("test")
+    with pytest.raises(Interrupted):
+        train(little_run, data=pair, observer=Interrupting(2))
+    run = little_run.runs / "run"
+    assert json.loads((run / "data.json").read_text()) == {"name": "shapes10", "sha256": pair[0].checksum()}
+    turned = dataclasses.replace(pair[0], images=pair[0].images.flip(3))
+    for other in ((turned, pair[1]), None):
+        with pytest.raises(UserError, match="began with other images called shapes10: resume it with the same ones"):
+            train(resume=run, data=other)
+    assert len(train(resume=run, data=pair).history) == 2
 
 
 def test_a_damaged_state_is_named(little_run: TrainConfig) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from little import LittleShapes
 from training_runs import rows, same_tensors, tensors
 
 import thimble.training.train
-from thimble.data.cifar10 import DataUnavailable
+from thimble.data.dataset import ImageDataset
 from thimble.data.shapes10 import shapes10
+from thimble.data.source import DataUnavailable, Part
 from thimble.errors import RunError, UserError
 from thimble.storage.find import load_model
 from thimble.storage.logs import Row
@@ -48,12 +50,11 @@ def test_a_run_leaves_a_folder_with_everything_in_it(little_run: TrainConfig, tm
     assert not list(result.run.rglob("*.tmp"))
 
 
-def test_it_learns(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_learns(little_run: TrainConfig) -> None:
     drawings = shapes10(120)
     shades = (20 * drawings.labels + 20).to(torch.uint8)[:, None, None, None]
     plain = dataclasses.replace(drawings, images=shades.expand(-1, 3, 32, 32).contiguous())
-    monkeypatch.setattr(thimble.training.train, "load_dataset", lambda *_, **__: plain)
-    result = train(little_run, epochs=8, dropout=0.0, label_smoothing=0.0, validation=0)
+    result = train(little_run, data=(plain, plain), epochs=8, dropout=0.0, label_smoothing=0.0, validation=0)
     assert result.history[0]["train_loss"] > 1.5
     assert result.history[-1]["train_loss"] < 0.7 * result.history[0]["train_loss"]
     assert result.history[-1]["train_accuracy"] > 0.4
@@ -78,22 +79,19 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_advice(
     assert "\n" not in str(caught.value)
 
 
-def test_the_test_images_are_read_once_and_only_after_the_last_epoch(
-    little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_test_images_are_read_once_and_only_after_the_last_epoch(little_run: TrainConfig) -> None:
     events: list[str] = []
-    load = vars(thimble.training.train)["load_dataset"]
 
-    def watched(name: str, part: Any, *arguments: Any, **options: Any) -> Any:
-        events.append(part)
-        return load(name, part, *arguments, **options)
+    class Watched(LittleShapes):
+        def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
+            events.append(part)
+            return super().load(part)
 
     class Watching(Observer):
         def epoch(self, row: Row) -> None:
             events.append("epoch")
 
-    monkeypatch.setattr(thimble.training.train, "load_dataset", watched)
-    train(little_run, observer=Watching())
+    train(little_run, data=Watched(), observer=Watching())
     assert events == ["train", "epoch", "epoch", "test"]
 
 
@@ -176,14 +174,8 @@ def test_a_run_folder_is_never_overwritten_unasked(little_run: TrainConfig) -> N
 def test_without_data_it_stops_unless_the_fallback_is_asked_for(
     little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = vars(thimble.training.train)["load_dataset"]
-
-    def offline(name: str, *arguments: Any, **options: Any) -> Any:
-        if name == "cifar10":
-            raise DataUnavailable("CIFAR-10 cannot be had")
-        return load(name, *arguments, **options)
-
-    monkeypatch.setattr(thimble.training.train, "load_dataset", offline)
+    monkeypatch.setenv("THIMBLE_DATA", str(little_run.runs / "nothing"))
+    monkeypatch.setattr("thimble.data.cifar10.SOURCES", ())
     with pytest.raises(DataUnavailable):
         train(little_run, data="cifar10", epochs=1)
     assert not (little_run.runs / "run").exists()
@@ -196,7 +188,7 @@ def test_without_data_it_stops_unless_the_fallback_is_asked_for(
 
     listening = Listening()
     result = train(little_run, data="cifar10", epochs=1, fallback=True, observer=listening)
-    assert "CIFAR-10 cannot be had" in listening.said
+    assert "CIFAR-10 IS NOT HERE" in listening.said
     assert "shapes10 INSTEAD" in listening.said
     assert result.test.data == "shapes10"
     assert json.loads((result.run / "config.json").read_text())["data"] == "shapes10"

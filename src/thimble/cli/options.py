@@ -6,17 +6,19 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
+from thimble.data.sources import SOURCES
 from thimble.system.names import shown
 
 Flat = tyro.conf.arg(name="")
 Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Models = Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")]
 Images = Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")]
-Datasets = Literal["cifar10", "shapes10"]
+Data = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(SOURCES)},PATH}}")]
+"""A dataset's name, or the path to one."""
 
 
 def say(text: str) -> None:

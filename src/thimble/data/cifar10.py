@@ -27,6 +27,7 @@ from thimble.system.files import read_file
 
 from .dataset import ImageDataset
 from .download import DownloadError, download
+from .source import DataUnavailable, Part, Source
 
 FOLDER = "cifar-10-batches-bin"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -58,13 +59,28 @@ SOURCES = (
 )
 
 
-class DataUnavailable(UserError):
-    """CIFAR-10 is neither on disk nor to be fetched: each source with its reason, and what to do, in one line."""
+class Cifar10(Source):
+    """CIFAR-10, found on disk or downloaded."""
+
+    name = "cifar10"
+    title = "CIFAR-10"
+    hub_name = "uoft-cs/cifar10"
+
+    @classmethod
+    def is_at(cls, path: Path) -> bool:
+        """Whether the path is, or holds, ``cifar-10-batches-bin/``."""
+        return has_cifar10(path)
+
+    def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
+        """50,000 training images or 10,000 test images: see ``load_cifar10``."""
+        return load_cifar10(part, self.folder, progress=progress)
+
+    def is_here(self) -> bool:
+        """Whether it is on disk already."""
+        return has_cifar10(self.folder)
 
 
-def load_cifar10(
-    part: Literal["train", "test"], data_dir: Path | None = None, *, progress: bool = False
-) -> ImageDataset:
+def load_cifar10(part: Part, data_dir: Path | None = None, *, progress: bool = False) -> ImageDataset:
     """Load CIFAR-10, downloading it first (162 MB, 185 MB unpacked) where it is not on disk.
 
     Args:

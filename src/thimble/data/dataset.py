@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ class ImageDataset:
     """Labelled images, whole in memory, so that a batch is one indexing operation on any device.
 
     Attributes:
-        name: "cifar10" or "shapes10".
+        name: what reports and results call it, such as "cifar10".
         images: uint8 (N, 3, height, width), red, green, blue, 0..255.
         labels: int64 (N,), indices into ``classes``.
         classes: the class names, in the order of the logits.
@@ -42,6 +43,12 @@ class ImageDataset:
     def __len__(self) -> int:
         """The number of images."""
         return len(self.labels)
+
+    def checksum(self) -> str:
+        """The SHA-256 of the labels and the pixels, in hexadecimal digits."""
+        digest = hashlib.sha256(self.labels.cpu().numpy().tobytes())
+        digest.update(self.images.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
     def subset(self, indices: Tensor) -> ImageDataset:
         """The images that ``indices`` (int64 (M,), or bool (N,)) name, in that order; the constants stay the same."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from .dataset import ImageDataset
+from .source import Part, Source
 
 # float32 throughout; NumPy's stubs take float32 times a Python number for float64, so that it cannot be said.
 Array: TypeAlias = NDArray[Any]
@@ -33,11 +34,14 @@ SIDE = 32
 _CHUNK = 200
 
 
-def load_shapes10(part: Literal["train", "test"]) -> ImageDataset:
-    """Draw the default training set (20,000 images of seed 0) or test set (2,000 images of seed 1)."""
-    if part == "train":
-        return shapes10(TRAIN_IMAGES, TRAIN_SEED)
-    return shapes10(TEST_IMAGES, TEST_SEED)
+class Shapes10(Source):
+    """The built-in drawings, made on the spot."""
+
+    name = title = "shapes10"
+
+    def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
+        """Draw the default training set (20,000 images of seed 0) or test set (2,000 images of seed 1)."""
+        return shapes10(TRAIN_IMAGES, TRAIN_SEED) if part == "train" else shapes10(TEST_IMAGES, TEST_SEED)
 
 
 def shapes10(num_images: int, seed: int = 0) -> ImageDataset:

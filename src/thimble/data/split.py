@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 
@@ -11,6 +13,20 @@ from .dataset import ImageDataset
 
 # Fixed, and not the run's seed: validation scores of runs with different seeds are of the same images.
 _SPLIT_SEED = 20_090_408
+_TEST_SHARE = 0.15
+
+
+def hold_out(dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
+    """Divide images into those to train on and 15% to test with: the same ones every time, each class in proportion.
+
+    Raises:
+        UserError: there are fewer than two images.
+    """
+    if len(dataset) < 2:
+        raise UserError(f"{dataset.name} has {len(dataset)} images: expected at least two, to train and to test with")
+    rest, test = split(dataset, max(1, round(_TEST_SHARE * len(dataset))))
+    assert test is not None
+    return dataclasses.replace(rest, numbers=None), dataclasses.replace(test, numbers=None)
 
 
 def split(dataset: ImageDataset, validation: int) -> tuple[ImageDataset, ImageDataset | None]:

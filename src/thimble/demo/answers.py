@@ -15,13 +15,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from thimble.data.cifar10 import has_cifar10
-from thimble.data.dataset import ImageDataset
 from thimble.data.image_files import read_image
 from thimble.data.opening import opened
 from thimble.data.pixels import view_of
-from thimble.data.shapes10 import shapes10
-from thimble.data.sources import DATASETS, dataset_of, load_dataset
+from thimble.data.sources import SOURCES, recorded_source
 from thimble.errors import UserError
 from thimble.explaining.attribution import grad_cam
 from thimble.explaining.picture import heat
@@ -108,26 +105,26 @@ def measure_milliseconds(model: Classifier) -> float:
     return 1000 * statistics.median(seconds)
 
 
-def draw_samples(classes: Sequence[str]) -> tuple[list[tuple[str, Image.Image]], str]:
+def draw_samples(model: Classifier) -> tuple[list[tuple[str, Image.Image]], str]:
     """One image of each class to try the model on, with the class's name; or none, and a sentence that says why.
 
-    They are test images: of CIFAR-10 only where it is on disk, for it is never downloaded for this.
+    They are test images of the data that the model was trained on, which are never downloaded for this.
     """
     try:
-        dataset = _test_images(dataset_of(classes))
-    except UserError:  # no dataset has these classes, or CIFAR-10's folder holds something else
-        return [], f"No samples: they exist for the classes of {' and '.join(DATASETS)}."
-    if dataset is None:
-        return [], "No samples: they are CIFAR-10's, which is not on this machine; thimble data downloads it."
+        source = recorded_source(model.data, model.name)
+        if not source.is_here():
+            return (
+                [],
+                f"No samples: they are {source.title}'s, which is not on this machine; thimble data downloads it.",
+            )
+        dataset = source.load("test")
+    except UserError:  # nobody recorded the data, or its folder holds something else
+        return [], f"No samples: they exist for models of {' and '.join(SOURCES)}."
+    if dataset.classes != model.classes:
+        return [], f"No samples: {dataset.name} has other classes than the model."
     firsts = [int((dataset.labels == label).nonzero()[0]) for label in range(len(dataset.classes))]
     pictures = [Image.fromarray(dataset.images[index].permute(1, 2, 0).numpy()) for index in firsts]
     return list(zip(dataset.classes, pictures, strict=True)), ""
-
-
-def _test_images(name: str) -> ImageDataset | None:
-    if name == "shapes10":
-        return shapes10(20, seed=1)
-    return load_dataset(name, "test") if has_cifar10() else None
 
 
 class Models:

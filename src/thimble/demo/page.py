@@ -113,7 +113,7 @@ def _choose(models: Models, folder: Path, name: str) -> list[Any]:
 
 def _save_samples(model: Classifier, folder: Path) -> tuple[list[list[str]], str]:
     """The rows of the table of samples, one file in each; or none, and why."""
-    samples, reason = draw_samples(model.classes)
+    samples, reason = draw_samples(model)
     rows = []
     for name, picture in samples:
         path = folder / f"{name}.png"

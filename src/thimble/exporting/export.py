@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thimble.data.cifar10 import has_cifar10
 from thimble.data.dataset import ImageDataset
 from thimble.data.shapes10 import shapes10
-from thimble.data.sources import dataset_of, load_dataset
+from thimble.data.sources import source_for
 from thimble.errors import UserError
 from thimble.models.classifier import Classifier
-from thimble.storage.find import Model, load_described
+from thimble.storage.find import Model, load_described, name_of
 from thimble.system.arguments import described, take
 from thimble.system.files import write_atomically
 from thimble.system.scratch import temporary_folder
@@ -27,6 +26,10 @@ from . import onnx_file
 from .deployment import Deployment, deploy
 from .formats import FORMATS, FormatName
 from .parity import NUM_IMAGES, Parity, Run, check, compare
+
+if TYPE_CHECKING:
+    from thimble.data.source import Source
+    from thimble.data.sources import Data
 
 CALIBRATION_IMAGES = 1_000
 # Which images calibrate is no setting: the same file is made of the same weights.
@@ -69,6 +72,7 @@ def export(
     *,
     preprocess: bool = True,
     softmax: bool = False,
+    data: Data | None = None,
     data_dir: str | Path | None = None,
     progress: bool = False,
 ) -> Export:
@@ -84,6 +88,8 @@ def export(
         preprocess: take uint8 (N, height, width, 3), 0..255, red first, and normalise inside; else normalised float32
             (N, 3, height, width).
         softmax: give ``probabilities`` instead of logits.
+        data: the data that the model was trained on, by name, path or as an ``ImageDataset``: training images calibrate
+            an int8 file, test images check every file. Default: what the model records.
         data_dir: the folder that holds CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
         progress: show a progress bar on stderr while downloading CIFAR-10, which an int8 file of its classes needs.
 
@@ -108,14 +114,20 @@ def export(
         raise UserError(f"--output {path} is a folder: expected the name of a file, such as {example}")
     if kind.require is not None:
         kind.require()
+    try:
+        source = source_for(data, classifier.data, name_of(model), folder)
+    except UserError:
+        if data is not None or not kind.exact:
+            raise
+        source = None  # drawings will do to compare answers
     deployment = deploy(
         classifier,
         preprocess=preprocess,
         softmax=softmax,
         metadata=describe(classifier, metadata, sha256, preprocess=preprocess, softmax=softmax) | kind.needs,
-        calibration=None if kind.exact else _calibration_images(classifier, folder, progress=progress),
+        calibration=None if kind.exact else _calibration_images(classifier, source, progress=progress),
     )
-    images, is_test = _parity_images(classifier, folder)
+    images, is_test = _parity_images(classifier, source)
     content = kind.build(deployment)
     with temporary_folder() as temporary:
         file = temporary / f"model{Path(kind.ending).suffix}"
@@ -146,6 +158,7 @@ def describe(
         "classes": list(model.classes),
         "mean": list(model.mean),
         "std": list(model.std),
+        "data": {key: value for key, value in model.data.items() if key in ("name", "sha256")},
         "input": {
             "shape": ["batch", height, width, channels] if preprocess else ["batch", channels, height, width],
             "type": "uint8" if preprocess else "float32",
@@ -159,22 +172,19 @@ def describe(
     }
 
 
-def _calibration_images(model: Classifier, data_dir: Path | None, *, progress: bool) -> Tensor:
+def _calibration_images(model: Classifier, source: Source | None, *, progress: bool) -> Tensor:
     """Training images, uint8 (N, 3, height, width), the same for every file: the test set has no part in it."""
-    dataset = load_dataset(dataset_of(model.classes), "train", data_dir, progress=progress)
+    assert source is not None
+    dataset = source.load("train", progress=progress)
     chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(_SEED))[:CALIBRATION_IMAGES]
     return _resize(dataset.images[chosen], model.input_size)
 
 
-def _parity_images(model: Classifier, data_dir: Path | None) -> tuple[ImageDataset, bool]:
-    """The test set of the model's classes, and true; drawings, and false, where it is not on disk."""
-    try:
-        name = dataset_of(model.classes)
-    except UserError:  # classes of the user's own: drawings will do to compare answers
-        name = ""
-    if name == "shapes10" or (name == "cifar10" and has_cifar10(data_dir)):
-        test = load_dataset(name, "test", data_dir)
-        if tuple(test.images.shape[1:]) == model.input_size:
+def _parity_images(model: Classifier, source: Source | None) -> tuple[ImageDataset, bool]:
+    """The test images of the model's data, and true; drawings, and false, if they are not at hand or do not fit."""
+    if source is not None and source.is_here():
+        test = source.load("test")
+        if test.classes == model.classes and tuple(test.images.shape[1:]) == model.input_size:
             return test, True
     drawings = shapes10(NUM_IMAGES, seed=_SEED)
     return dataclasses.replace(drawings, images=_resize(drawings.images, model.input_size)), False

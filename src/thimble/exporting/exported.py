@@ -43,6 +43,7 @@ class ExportedModel:
         softmax: whether it gives probabilities instead of logits.
         run: from what it takes to what it gives.
         batch: how many images the memory is sure to hold at once.
+        data: what it records of the data that the model was trained on; empty if nothing.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ExportedModel:
     softmax: bool
     run: Run
     batch: int
+    data: dict[str, Any]
 
     def infer(self, images: Tensor, *, flip: bool = False) -> Tensor:
         """The logits of images, uint8 (N, 3, height, width): float32 (N, classes), up to a constant per image.
@@ -130,7 +132,9 @@ def _read_claims(metadata: dict[str, Any]) -> dict[str, Any]:
     """What a file says of itself; what its graph says is for ``_check_shapes``."""
     preprocess = metadata["input"]["type"] == "uint8"
     shape = list(metadata["input"]["shape"][1:])
+    data = metadata.get("data")
     return {
+        "data": data if isinstance(data, dict) else {},
         "classes": check_classes(metadata["classes"]),
         "input_size": check_input_size([shape[2], shape[0], shape[1]] if preprocess and len(shape) == 3 else shape),
         "mean": check_constants("mean", metadata["mean"]),

@@ -6,12 +6,12 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from thimble.data.dataset import ImageDataset
-from thimble.data.sources import dataset_of, load_dataset
+from thimble.data.sources import source_for
 from thimble.errors import UserError
 from thimble.models.classifier import Classifier
 from thimble.storage.find import Model, load_model, name_of, run_folder_of
@@ -22,6 +22,9 @@ from .evaluation import check_fit, reduce
 from .inference import infer
 from .statistics import holm, mcnemar
 from .summary import summarize
+
+if TYPE_CHECKING:
+    from thimble.data.sources import Data
 
 SIGNIFICANCE = 0.05
 """A pair is called different where its corrected p-value is below it."""
@@ -136,7 +139,7 @@ class Comparison:
 
 def compare(
     models: Sequence[Model],
-    data: str | None = None,
+    data: Data | None = None,
     data_dir: str | Path | None = None,
     *,
     progress: bool = False,
@@ -149,7 +152,8 @@ def compare(
 
     Args:
         models: at least two, of the same classes; each a shipped model's name, a weights file or a run folder.
-        data: name of the dataset whose test images to use. Default: the one of the models' classes.
+        data: a dataset's name or path, whose test images are used, or an ``ImageDataset``. Default: the data that the
+            first model was trained on.
         data_dir: the folder that holds, or will hold, CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
         progress: show a progress bar on stderr while downloading.
 
@@ -163,7 +167,6 @@ def compare(
         found = f"{count}" if isinstance(models, list | tuple | str | Path) else described(models)
         raise UserError(f"models to compare: found {found}, expected at least two: thimble compare MODEL MODEL...")
     folder: Path | None = take("data_dir", data_dir, Path | None, "a path")
-    data = take("data", data, str | None, "the name of a dataset")
     progress = take("progress", progress, bool, "true or false")
     names = [name_of(model) for model in models]
     # All that can be wrong comes before the data, which may be a download, and before any work.
@@ -171,12 +174,7 @@ def compare(
     histories = [_history(model) for model in models]
     for name, other in zip(names[1:], loaded[1:], strict=True):
         _check_same_classes(names[0], loaded[0], name, other)
-    dataset = load_dataset(
-        data or dataset_of(loaded[0].classes),
-        "test",
-        folder,
-        progress=progress,
-    )
+    dataset = source_for(data, loaded[0].data, names[0], folder).load("test", progress=progress)
     for name, classifier in zip(names, loaded, strict=True):
         check_fit(name, classifier, dataset)
     compared, correct = [], []

@@ -5,18 +5,22 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
 from thimble.data.dataset import ImageDataset
-from thimble.data.sources import load_dataset
+from thimble.data.sources import source_for
 from thimble.errors import UserError
 from thimble.storage.find import Model, load_model, name_of
 from thimble.system.arguments import take
 
 from . import metrics, statistics
 from .inference import infer
+
+if TYPE_CHECKING:
+    from thimble.data.sources import Data
 
 
 @dataclass(frozen=True)
@@ -53,25 +57,34 @@ class Evaluation:
         return {**vars(self), "accuracy_interval": list(self.accuracy_interval), "per_class_accuracy": per_class}
 
 
-def evaluate(model: Model, dataset: ImageDataset | None = None, *, flip: bool = False) -> Evaluation:
-    """Measure how well a model does on a dataset.
+def evaluate(
+    model: Model,
+    data: Data | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    flip: bool = False,
+    progress: bool = False,
+) -> Evaluation:
+    """Measure how well a model does on test images.
 
     The images are normalised as the model was trained, with its own mean and std.
 
     Args:
         model: a network, or a shipped model's name, a weights file or a run folder.
-        dataset: images of the model's classes and input size. Default: the test set of CIFAR-10.
+        data: a dataset's name or path, whose test images are used, or an ``ImageDataset``; of the model's classes and
+            input size. Default: the data that the model was trained on.
+        data_dir: the folder that holds, or will hold, CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
         flip: average the logits of each image and its mirror image.
+        progress: show a progress bar on stderr while downloading.
 
     Raises:
         UserError: there is no such model or dataset, or the two do not fit each other.
         RunError: the model gives nan or infinite logits.
     """
-    dataset = take("dataset", dataset, ImageDataset | None, "an ImageDataset")
     flip = take("flip", flip, bool, "true or false")
-    classifier, name = load_model(model), name_of(model)
-    if dataset is None:
-        dataset = load_dataset("cifar10", "test")
+    folder = take("data_dir", data_dir, Path | None, "a path")
+    classifier, name = load_model(model), name_of(model)  # before the data: a wrong name waits for no download
+    dataset = source_for(data, classifier.data, name, folder).load("test", progress=progress)
     check_fit(name, classifier, dataset)
     logits = infer(classifier, dataset.images, mean=classifier.mean, std=classifier.std, flip=flip)
     return reduce(logits, classifier, dataset, name=name, flip=flip)

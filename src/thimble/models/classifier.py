@@ -24,6 +24,7 @@ class Classifier(nn.Sequential):
         mean: per channel (red, green, blue), for pixels in 0..1.
         std: per channel (red, green, blue), for pixels in 0..1.
         input_size: (channels, height, width) of the images that it was trained on.
+        data: what is recorded of the data that it was trained on, its ``name`` at least; empty if nothing is.
     """
 
     def __init__(self, blocks: Mapping[str, nn.Module], *, name: str, arguments: dict[str, Any]) -> None:
@@ -36,6 +37,7 @@ class Classifier(nn.Sequential):
         self.mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
         self.std: tuple[float, float, float] = (0.25, 0.25, 0.25)
         self.input_size: tuple[int, int, int] = (3, 32, 32)
+        self.data: dict[str, Any] = {}
 
     @property
     def num_parameters(self) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from thimble.data.sources import dataset_of, load_dataset
+from thimble.data.sources import source_for
 from thimble.errors import UserError
 from thimble.measuring.evaluation import check_fit, reduce
 from thimble.measuring.inference import infer
@@ -23,9 +24,12 @@ from thimble.system.names import shown
 
 from .sections import Section, Subject, png, sections_of
 
+if TYPE_CHECKING:
+    from thimble.data.sources import Data
+
 
 def write_report(
-    model: Model, output: str | Path | None = None, *, data: str | None = None, data_dir: Path | None = None
+    model: Model, output: str | Path | None = None, *, data: Data | None = None, data_dir: str | Path | None = None
 ) -> Path:
     """Measure a model on its test images and write a report of it.
 
@@ -33,8 +37,8 @@ def write_report(
         model: a shipped model's name, a weights file or a run folder; of a run folder the curves are shown too.
         output: the HTML file. Default: ``report.html`` in the run folder, otherwise here. Its plots go into a folder
             beside it, of its name without the ending, as SVG and PNG.
-        data: the dataset. Default: the one of the model's classes.
-        data_dir: where CIFAR-10 is.
+        data: a dataset's name or path, or an ``ImageDataset``. Default: the data that the model was trained on.
+        data_dir: the folder that holds, or will hold, CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
 
     Returns:
         the HTML file.
@@ -44,7 +48,7 @@ def write_report(
         RunError: the model gives nan or infinite logits, or the report cannot be written.
     """
     path = take("output", output, Path | None, "a path")
-    data_dir = take("data_dir", data_dir, Path | None, "a path")
+    folder_of_data = take("data_dir", data_dir, Path | None, "a path")
     path = path or (run_folder_of(model) or Path()) / "report.html"
     if path.is_dir():
         raise UserError(f"--output {path} is a folder: expected a file such as {path / 'report.html'}")
@@ -53,7 +57,7 @@ def write_report(
         raise UserError(f"--output {path}: expected a name such as report.html, beside whose file a folder can stand")
     check_output(path)
     check_output(folder / "file")
-    subject = _study(model, data, data_dir)
+    subject = _study(model, data, folder_of_data)
     sections, pictures = sections_of(subject)
     for name, picture in pictures.items():
         write_atomically(folder / f"{name}.png", png(picture))
@@ -64,13 +68,13 @@ def write_report(
     return path
 
 
-def _study(model: Model, data: str | None, data_dir: Path | None) -> Subject:
+def _study(model: Model, data: Data | None, data_dir: Path | None) -> Subject:
     """Read the model and everything of its run, and ask it about the test images, once."""
     classifier, metadata, checksum = load_described(model)
     run = run_folder_of(model)
     history = read_metrics(run) if run else []
-    name = data or dataset_of(classifier.classes)
-    train, test = (load_dataset(name, part, data_dir, progress=True) for part in ("train", "test"))
+    source = source_for(data, classifier.data, name_of(model), data_dir)
+    train, test = source.load("train", progress=True), source.load("test")
     check_fit(name_of(model), classifier, test)
     logits = infer(classifier, test.images, mean=classifier.mean, std=classifier.std)
     return Subject(

@@ -14,11 +14,11 @@ import shlex
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thimble.data.sources import dataset_of, load_dataset
+from thimble.data.sources import known_source
 from thimble.errors import UserError
 from thimble.measuring.evaluation import Evaluation, evaluate
 from thimble.measuring.summary import summarize
@@ -28,15 +28,16 @@ from thimble.storage.find import Model, load_described, name_of, run_folder_of
 from thimble.storage.shipped import list_pretrained, shipped_weights
 from thimble.storage.tensor_file import open_tensors
 from thimble.storage.weights import WEIGHTS_FILE, as_bytes
-from thimble.system.arguments import expanded, take
+from thimble.system.arguments import expanded
 from thimble.system.files import write_atomically
 from thimble.system.names import markdown, one_line
+
+if TYPE_CHECKING:
+    from thimble.data.sources import Data
 
 LIBRARY, TASK = "thimble", "image-classification"
 TAGS = ("thimble", "pytorch", "tinyml")
 
-_KNOWN_AS = {"cifar10": "CIFAR-10", "shapes10": "shapes10"}
-_ON_HUB = {"cifar10": "uoft-cs/cifar10"}
 _PLACES = {"data_dir", "fallback", "runs", "name", "overwrite", "device", "workers"}
 """Settings that say where a run was made and not how: somebody's folders are nobody else's business."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")
@@ -45,18 +46,25 @@ _MOST_CLASSES = 50
 
 
 def model_card(
-    model: Model, *, repo: str | None = None, measure: bool = False, data_dir: str | Path | None = None
+    model: Model,
+    *,
+    repo: str | None = None,
+    measure: bool = False,
+    data: Data | None = None,
+    data_dir: str | Path | None = None,
 ) -> str:
     """The card of a model: YAML front matter, then Markdown.
 
     Args:
         model: a shipped model's name, a weights file or a run folder; of a run folder the command is told too.
         repo: the repository on the Hugging Face Hub that it is for, OWNER/NAME.
-        measure: test the model now, on the test images of its classes' dataset, instead of telling what is recorded.
-        data_dir: where CIFAR-10 is, to measure.
+        measure: test the model now instead of telling what is recorded.
+        data: to measure, a dataset's name or path, or an ``ImageDataset``. Default: the data that the model was trained
+            on.
+        data_dir: to measure, the folder that holds CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
 
     Raises:
-        UserError: there is no such model; or, to measure, no dataset of its classes; or no such repository is possible.
+        UserError: there is no such model; or, to measure, it records no dataset; or no such repository is possible.
         RunError: the model gives nan or infinite logits.
     """
     import jinja2
@@ -64,10 +72,10 @@ def model_card(
     if repo is not None and not _REPOSITORY.fullmatch(repo):
         raise UserError(f"repository {repo!r}: expected OWNER/NAME, of letters, digits, '-', '_' and '.'")
     classifier, metadata, checksum = load_described(model)
-    evaluation = _measured(classifier, data_dir) if measure else _recorded(metadata)
+    test = evaluate(classifier, data, data_dir=data_dir, progress=True) if measure else _recorded(metadata)
     shipped = isinstance(model, str) and model in list_pretrained()
     title = _title(model, classifier, repo, shipped)
-    licence, data = _licence(metadata), _data(metadata)
+    licence, trained_on = _licence(metadata), _data(metadata)
     environment = jinja2.Environment(
         autoescape=False,  # Markdown, whose own escapes are below
         trim_blocks=True,
@@ -78,7 +86,7 @@ def model_card(
     environment.filters |= {"markdown": markdown, "known_as": _known_as}
     template = environment.from_string((resources.files("thimble.sharing") / "card.md.j2").read_text("utf-8"))
     return template.render(
-        front_matter=_front_matter(title, licence, data, evaluation),
+        front_matter=_front_matter(title, licence, trained_on, test),
         title=title,
         model=classifier,
         mean=_figures(classifier.mean),
@@ -88,10 +96,10 @@ def model_card(
         file=_file(model, classifier, shipped),
         checksum=checksum,
         licence=licence,
-        data=data,
-        test=evaluation,
-        ranking=_ranking(evaluation),
-        mistake=_commonest_mistake(evaluation, classifier.classes),
+        data=trained_on,
+        test=test,
+        ranking=_ranking(test),
+        mistake=_commonest_mistake(test, classifier.classes),
         measured=measure,
         training=_training(model, metadata),
         shipped=model if shipped else None,
@@ -105,6 +113,7 @@ def write_card(
     *,
     repo: str | None = None,
     measure: bool = False,
+    data: Data | None = None,
     data_dir: str | Path | None = None,
 ) -> Path:
     """Write the card of a model into a file, which is replaced if it exists; see ``model_card``.
@@ -119,12 +128,13 @@ def write_card(
     path = expanded(output)
     if path.is_dir():
         raise UserError(f"--output {path} is a folder: expected a file such as {path / 'README.md'}")
-    write_atomically(path, model_card(model, repo=repo, measure=measure, data_dir=data_dir))
+    write_atomically(path, model_card(model, repo=repo, measure=measure, data=data, data_dir=data_dir))
     return path
 
 
 def _known_as(data: str) -> str:
-    return _KNOWN_AS.get(data, markdown(data))
+    known = known_source(data)
+    return known.title if known else markdown(data)
 
 
 def _figures(values: Sequence[float]) -> str:
@@ -136,11 +146,6 @@ def _dictionary(values: Any, *keys: str) -> dict[str, Any]:
     for key in keys:
         values = values.get(key) if isinstance(values, dict) else None
     return values if isinstance(values, dict) else {}
-
-
-def _measured(classifier: Classifier, data_dir: str | Path | None) -> Evaluation:
-    folder = take("data_dir", data_dir, Path | None, "a path")
-    return evaluate(classifier, load_dataset(dataset_of(classifier.classes), "test", folder, progress=True))
 
 
 def _recorded(metadata: dict[str, Any]) -> Evaluation | None:
@@ -200,19 +205,21 @@ def _front_matter(title: str, licence: str, data: dict[str, Any], test: Evaluati
 
     known = {"license": licence.lower()} if licence else {}  # the Hub's names of licences are in small letters
     front: dict[str, Any] = {"library_name": LIBRARY, **known, "pipeline_tag": TASK, "tags": list(TAGS)}
-    if data["name"] in _ON_HUB:
-        front["datasets"] = [_ON_HUB[data["name"]]]
+    trained_on = known_source(data["name"])
+    if trained_on and trained_on.hub_name:
+        front["datasets"] = [trained_on.hub_name]
     if test:
         figures = [
             ("accuracy", "accuracy", test.accuracy),
             ("nll", "negative log-likelihood, in nats", test.nll),
             ("ece", "expected calibration error, 15 bins", test.ece),
         ]
+        tested_on = known_source(test.data)
         result = {
             "task": {"type": TASK},
             "dataset": {
-                "name": one_line(_KNOWN_AS.get(test.data, test.data)),
-                "type": _ON_HUB.get(test.data, one_line(test.data)),
+                "name": tested_on.title if tested_on else one_line(test.data),
+                "type": (tested_on and tested_on.hub_name) or one_line(test.data),
                 "split": "test",
             },
             "metrics": [{"type": kind, "value": round(value, 6), "name": name} for kind, name, value in figures],

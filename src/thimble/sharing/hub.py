@@ -63,6 +63,7 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
         """
         super().__init__(dict(model.named_children()), name=model.name, arguments=model.arguments)
         self.classes, self.mean, self.std, self.input_size = model.classes, model.mean, model.std, model.input_size
+        self.data = model.data
         known = without_places(metadata or {})
         self.metadata = {name: value for name, value in known.items() if name not in ("model", *_CARRIED)}
         self.training = model.training

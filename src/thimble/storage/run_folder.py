@@ -1,6 +1,6 @@
 """A run's folder: how it is found again, and the logs that grow in it. How it begins: ``claim``.
 
-    runs/<name>/config.json  environment.json  metrics.csv  training_logs.md  last.ckpt/  tensorboard/
+    runs/<name>/config.json  data.json  environment.json  metrics.csv  training_logs.md  last.ckpt/  tensorboard/
                 model.safetensors
 
 The logs are written whole after every epoch, from the history that the training state carries: a run that was
@@ -18,6 +18,8 @@ from thimble.errors import UserError
 from thimble.system.files import write_atomically
 
 from .state import STATE_FILE, STATE_FOLDER
+
+DATA_FILE = "data.json"
 
 
 def check_place(run: Path) -> None:

@@ -74,6 +74,8 @@ def load_weights(path: Path) -> tuple[Classifier, dict[str, Any]]:
                 f"{path} describes its model incompletely ({error}): expected what Thimble saves"
             ) from error
         model.load_state_dict(_read_weights(file, model.state_dict()))
+        data = file.metadata.get("data")
+        model.data = data if isinstance(data, dict) else {}
         return model.eval(), file.metadata
 
 

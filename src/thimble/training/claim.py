@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from thimble.errors import RunError, UserError
-from thimble.storage.run_folder import write_json
+from thimble.storage.run_folder import DATA_FILE, write_json
 from thimble.system.lock import FolderLock, is_of_another
 from thimble.system.temporary import abandoned_in, temporary_beside
 
@@ -70,18 +70,23 @@ class Claim:
             lock, folder = self._locks.pop()
             lock.release(folder)
 
-    def begin(self, config: TrainConfig, environment: dict[str, Any]) -> Path:
+    def begin(self, config: TrainConfig, environment: dict[str, Any], data: dict[str, Any]) -> Path:
         """Make the folder of a new run, or take that of the resumed one, and write down where it is trained.
 
         Only in the first process. Settings, environment and lock are in the folder when it appears. What is to be
         overwritten is deleted after that.
+
+        Args:
+            config: the run's settings, for config.json.
+            environment: where it is trained, for environment.json.
+            data: what its source records of the data, for data.json.
 
         Raises:
             UserError: the folder exists by now, or none can be made there.
             RunError: the disk is full. What was to be overwritten is untouched.
         """
         if self.resume is None:
-            self.run = self._make(config, environment)
+            self.run = self._make(config, environment, data)
         assert self.run is not None
         _tidy(self.run.parent)
         if self.resume is not None:
@@ -109,7 +114,7 @@ class Claim:
     def _lock(self, folder: Path) -> None:
         self._locks.append((FolderLock(folder), folder))
 
-    def _make(self, config: TrainConfig, environment: dict[str, Any]) -> Path:
+    def _make(self, config: TrainConfig, environment: dict[str, Any], data: dict[str, Any]) -> Path:
         """A new run's folder, in its place."""
         try:
             config.runs.mkdir(parents=True, exist_ok=True)
@@ -118,7 +123,8 @@ class Claim:
                 made = draft / "new"
                 made.mkdir(parents=True)
                 write_json(made / "environment.json", environment)
-                name = config.name or f"{config.model}-{config.data}-{time.strftime('%Y%m%d-%H%M%S')}"
+                write_json(made / DATA_FILE, data)
+                name = config.name or f"{config.model}-{Path(config.data).name}-{time.strftime('%Y%m%d-%H%M%S')}"
                 write_json(made / "config.json", to_dict(config))
                 lock = FolderLock(made)
                 try:

@@ -25,14 +25,15 @@ class TrainConfig:
     model: str = "reference"
     """The architecture to train; `thimble.list_models()` names them."""
 
-    data: Literal["cifar10", "shapes10"] = "cifar10"
-    """What to train on: CIFAR-10, or the built-in drawings that need no file."""
+    data: str = "cifar10"
+    """What to train on: a dataset's name (cifar10; shapes10, the built-in drawings that need no file), or a path to
+    one."""
 
     data_dir: Path | None = None
     """Folder that holds (or will hold) `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache."""
 
     fallback: bool = False
-    """Where CIFAR-10 is neither on disk nor to be fetched, say so and train on shapes10 instead of stopping."""
+    """If the data are neither on disk nor to be fetched, say so and train on shapes10 instead of stopping."""
 
     validation: int = 5000
     """Training images set aside for validation, the same in every run; 0 trains on all of them."""
@@ -181,6 +182,7 @@ class TrainConfig:
         require(self, "clip_norm", lambda value: value is None or 0.0 < value < math.inf, "a number above 0")
         require(self, "name", _is_plain, "a plain folder name; --runs says where it goes")
         require(self, "teacher", lambda value: True, "the name or the path of a model")
+        require(self, "data", lambda name: name != "" and "\0" not in name, "a dataset's name or a path")
         for name in ("data_dir", "runs", "bank"):
             require(self, name, lambda path: "\0" not in str(path), "a path")
         require_types(self)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from thimble.data.augment.settings import AugmentConfig
-from thimble.data.cifar10 import has_cifar10
+from thimble.data.source import Source
 from thimble.errors import UserError
-from thimble.storage.run_folder import has_state
+from thimble.storage.run_folder import DATA_FILE, has_state
 from thimble.storage.state import STATE_FILE, STATE_FOLDER
 from thimble.storage.weights import WEIGHTS_FILE
 from thimble.system.json_text import read_object
@@ -74,20 +74,22 @@ def read_config(run: Path) -> TrainConfig:
         raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
 
 
-def check_data_dir(run: Path, config: TrainConfig) -> None:
-    """Refuse to download into a folder that only the run's settings name: they may be somebody else's.
+def check_same_data(run: Path, config: TrainConfig, source: Source) -> None:
+    """Refuse to resume a run with other images than it began with, or to download where only its settings say.
 
     Raises:
-        UserError: a resumed run's data are not where they were, and no other place is named.
+        UserError: the images are not those that the run recorded; or they are not where they were, and no other place
+            is named: the folder that a run's settings name may be somebody else's.
     """
     folder = config.data_dir
-    if config.data != "cifar10" or folder is None or has_cifar10(folder):
-        return
-    if folder == read_config(run).data_dir:
+    if folder is not None and not source.is_here() and folder == read_config(run).data_dir:
         raise UserError(
-            f"{folder}, where {run} has its data from, holds no CIFAR-10 any more: put it back, or name another folder"
-            " with --data-dir"
+            f"{folder}, where {run} has its data from, holds no {source.title} any more: put it back, or name another"
+            " folder with --data-dir"
         )
+    recorded = read_object(run / DATA_FILE) if os.path.lexists(run / DATA_FILE) else {}  # older runs lack it
+    if recorded.get("sha256") != source.record().get("sha256") and recorded:
+        raise UserError(f"{run} began with other images called {source.name}: resume it with the same ones")
 
 
 def check_resumable(run: Path, config: TrainConfig) -> None:

@@ -8,12 +8,13 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from thimble.data.dataset import ImageDataset, normalize
+from thimble.data.source import Source
 from thimble.errors import RunError, UserError
 from thimble.models import build_model
 from thimble.models.classifier import Classifier
@@ -49,6 +50,7 @@ class Session:
 
     Attributes:
         claim: holds the run's folder; of the first process only has it a lock.
+        source: where the images are from; it has the test images too.
         data: the training images, on the device where they are augmented.
         module: the model as fabric wrapped it, and compiled, if asked for; the same weights.
         optimizers: as fabric wrapped them.
@@ -63,6 +65,7 @@ class Session:
     run: Path
     claim: Claim
     fabric: Fabric
+    source: Source
     data: ImageDataset
     validation: ImageDataset | None
     model: Classifier
@@ -120,6 +123,7 @@ def begin(
     config: TrainConfig,
     claim: Claim,
     fabric: Fabric,
+    source: Source,
     data: ImageDataset,
     validation: ImageDataset | None,
     teacher: Teacher | None,
@@ -137,7 +141,7 @@ def begin(
     if config.augment.augmenter == "batched":  # the whole training set fits on any device, and stays there
         images, labels = data.images.to(fabric.device), data.labels.to(fabric.device)
         data = dataclasses.replace(data, images=images, labels=labels)
-    model = _initial_model(config, data).to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = _initial_model(config, data, source.record()).to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = build_optimizers(model, config)
     if teacher is not None:
         teacher.check(data)
@@ -163,7 +167,9 @@ def begin(
         if fabric.global_rank > 0:  # the state has the first process's generator, whose dropout masks are its own
             torch.manual_seed(derive_seed(config.seed, fabric.global_rank, progress.step))
     module, *wrapped = fabric.setup(_compiled(model) if config.compile else model, *optimizers)
-    run: Path = fabric.broadcast(claim.begin(config, environment(fabric)) if fabric.is_global_zero else Path())
+    run: Path = fabric.broadcast(
+        claim.begin(config, environment(fabric), source.record()) if fabric.is_global_zero else Path()
+    )
     if not claim.has_locks:
         observer.message(f"{run} cannot be locked here: train in it with one process at a time")
     curves = Curves(run, progress.epoch + 1) if fabric.is_global_zero else None
@@ -172,6 +178,7 @@ def begin(
         run=run,
         claim=claim,
         fabric=fabric,
+        source=source,
         data=data,
         validation=validation,
         model=model,
@@ -213,12 +220,13 @@ def compiling(asked: bool) -> Iterator[None]:
         ) from error
 
 
-def _initial_model(config: TrainConfig, data: ImageDataset) -> Classifier:
+def _initial_model(config: TrainConfig, data: ImageDataset, record: dict[str, Any]) -> Classifier:
     """The untrained model, on the CPU, the same in all processes; with the constants of its data."""
     torch.manual_seed(derive_seed(config.seed))
     model = build_model(config.model, num_classes=len(data.classes), dropout=config.dropout)
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     model.input_size = (3, data.images.shape[2], data.images.shape[3])
+    model.data = record
     if config.whiten:
         images = normalize(data.images[:_WHITENING_IMAGES].cpu(), data.mean, data.std)
         try:

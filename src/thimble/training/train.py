@@ -7,16 +7,17 @@ last averaged weights are tested, once, and saved.
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from thimble.data.cifar10 import DataUnavailable
 from thimble.data.dataset import ImageDataset
-from thimble.data.sources import load_dataset
-from thimble.data.split import split
+from thimble.data.source import DataUnavailable, Source
+from thimble.data.sources import find_source
+from thimble.data.split import hold_out, split
 from thimble.errors import Interrupted, UserError
 from thimble.measuring.evaluation import Evaluation, evaluate
 from thimble.models import list_models
@@ -26,14 +27,15 @@ from thimble.storage.run_folder import check_place
 from thimble.storage.weights import WEIGHTS_FILE, save_weights
 from thimble.system.arguments import take
 from thimble.system.machine import has_bfloat16
-from thimble.training.tricks.bank import Bank, load_bank
+from thimble.training.tricks.bank import load_bank
 from thimble.training.tricks.distillation import Teacher
 from thimble.training.tricks.hard_images import num_kept
 
 from .claim import Claim
 from .config import TrainConfig, headline
-from .config_file import check_data_dir, read_config, to_dict
+from .config_file import check_same_data, read_config, to_dict
 from .fabric import launched, start_fabric
+from .loop import train_epochs
 from .observer import Observer
 from .recipes import DEFAULT_RECIPE, find_recipe
 from .session import Session, begin, compiling
@@ -41,7 +43,8 @@ from .signals import stop_on_signal
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-from .loop import train_epochs
+
+    from thimble.data.sources import Data
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class TrainResult:
 def train(
     config: TrainConfig | None = None,
     *,
+    data: Data | None = None,
     recipe: str | None = None,
     resume: str | Path | None = None,
     observer: Observer | None = None,
@@ -66,11 +70,13 @@ def train(
 
     Args:
         config: the settings; by default those of a recipe, or of the run to resume.
+        data: what to train on, instead of what the settings name: a dataset's name, a path, a pair of ``ImageDataset``
+            (to train on, to test with); or one, of which the test images are then a part: 15%, always the same.
         recipe: one of ``recipes.RECIPES``, instead of a configuration.
         resume: a run folder to go on with instead of beginning a new one. On the CPU, with as many threads, the result
             is that of an uninterrupted run, to the last bit.
         observer: told how it goes.
-        changes: fields of the configuration that differ, e.g. ``thimble.train(data="shapes10", epochs=2)``.
+        changes: fields of the configuration that differ, e.g. ``thimble.train(epochs=2, seed=1)``.
 
     Raises:
         UserError: settings, data or folder are not as they should be, or the folder is being trained in.
@@ -88,6 +94,11 @@ def train(
         raise UserError(f"recipe {recipe!r} beside a configuration or a run to resume: expected one of them")
     if config is None:
         config = find_recipe(recipe or DEFAULT_RECIPE) if run is None else read_config(run)
+    if isinstance(data, str | os.PathLike):
+        changes["data"], data = os.fspath(data), None
+    source = None if data is None else find_source(hold_out(data) if isinstance(data, ImageDataset) else data)
+    if source is not None:
+        changes["data"] = source.name
     config = dataclasses.replace(config, **changes)
     if config.precision == "auto":  # the run keeps what it began with, wherever it is resumed
         config = dataclasses.replace(config, precision="bf16" if has_bfloat16(config.device) else "float32")
@@ -99,15 +110,19 @@ def train(
         config = dataclasses.replace(config, fallback=False)  # a run does not change its data on the way
     launch = launched()
     with Claim(config, run, first=launch.rank == 0) as claim:
+        source = source or find_source(config.data, config.data_dir)
         if run is not None:
-            check_data_dir(run, config)
+            check_same_data(run, config, source)
         teacher = None if config.teacher is None else Teacher(config.teacher)  # a wrong name waits for no download
         bank = None if config.bank is None else load_bank(config.bank)
         if bank is not None:  # whatever the run says of its augmentation is true
             config = dataclasses.replace(config, augment=bank.views.augment, mix_probability=bank.views.mixed_share)
         fabric = start_fabric(config.device, config.precision, launch)
-        config, data, validation = _load_data(config, bank, fabric, observer)
-        return _trained(begin(config, claim, fabric, data, validation, teacher, bank, observer))
+        config, source, whole = _load_data(config, source, fabric, observer)
+        if bank is not None:
+            bank.check(whole)
+        images, validation = _divided(config, whole, fabric.world_size)
+        return _trained(begin(config, claim, fabric, source, images, validation, teacher, bank, observer))
 
 
 def _trained(session: Session) -> TrainResult:
@@ -125,21 +140,23 @@ def _trained(session: Session) -> TrainResult:
 
 
 def _load_data(
-    config: TrainConfig, bank: Bank | None, fabric: Fabric, observer: Observer
-) -> tuple[TrainConfig, ImageDataset, ImageDataset | None]:
-    """The training and validation images; and the configuration, which the fallback changes."""
+    config: TrainConfig, source: Source, fabric: Fabric, observer: Observer
+) -> tuple[TrainConfig, Source, ImageDataset]:
+    """The images to train on; and configuration and source, which the fallback changes."""
     with fabric.rank_zero_first():  # one process downloads, the others find it done
         try:
-            whole = load_dataset(config.data, "train", config.data_dir, progress=True)
+            return config, source, source.load("train", progress=True)
         except DataUnavailable as error:
             if not config.fallback:
                 raise
-            observer.message(f"CIFAR-10 IS NOT HERE. {error}")
-            observer.message("TRAINING ON THE BUILT-IN shapes10 INSTEAD: the figures below are not CIFAR-10's.")
-            config = dataclasses.replace(config, data="shapes10")
-            whole = load_dataset("shapes10", "train")
-    if bank is not None:
-        bank.check(whole)
+            observer.message(f"{source.title} IS NOT HERE. {error}")
+            observer.message(f"TRAINING ON THE BUILT-IN shapes10 INSTEAD: the figures below are not {source.title}'s.")
+            source = find_source("shapes10")
+            return dataclasses.replace(config, data=source.name), source, source.load("train")
+
+
+def _divided(config: TrainConfig, whole: ImageDataset, num_processes: int) -> tuple[ImageDataset, ImageDataset | None]:
+    """The images to train on, and those to validate with."""
     data, validation = split(whole, config.validation)
     if config.train_images is not None:
         if config.train_images > len(data):
@@ -148,15 +165,15 @@ def _load_data(
     fewest = num_kept(config.epochs, config.epochs, len(data), config.skip_easy)
     if fewest < config.batch_size:
         raise UserError(f"--batch-size {config.batch_size}: expected at most the {fewest} images of an epoch")
-    if config.batch_size % fabric.world_size or config.batch_size < 2 * fabric.world_size:
-        raise UserError(f"--batch-size {config.batch_size}: expected a multiple of the {fabric.world_size} processes")
-    return config, data, validation
+    if config.batch_size % num_processes or config.batch_size < 2 * num_processes:
+        raise UserError(f"--batch-size {config.batch_size}: expected a multiple of the {num_processes} processes")
+    return data, validation
 
 
 def _finish(session: Session) -> TrainResult:
     """Test the last averaged weights, save them, and close the logs."""
     config, run, model, history = session.config, session.run, session.average.model, session.progress.history
-    test = evaluate(model, load_dataset(config.data, "test", config.data_dir))
+    test = evaluate(model, session.source)
     low, high = test.accuracy_interval
     closing = (
         f"**Test: {test.accuracy:.2%}** of {test.num_images:,} images (95% interval {low:.2%} to {high:.2%}),"
@@ -168,7 +185,11 @@ def _finish(session: Session) -> TrainResult:
         write_logs(run, headline(config), history, closing)
         metadata = {
             "recipe": to_dict(config),
-            "data": {"name": config.data, "train_images": len(session.data), "validation_images": config.validation},
+            "data": {
+                **session.source.record(),
+                "train_images": len(session.data),
+                "validation_images": config.validation,
+            },
             "metrics": {"last_epoch": history[-1], "test": test.to_dict()},
             "teacher_sha256": session.progress.teacher or None,
             "bank_sha256": session.progress.bank or None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from thimble.cli.options import Datasets, Flat, Models, say
+from thimble.cli.options import Data, Flat, Models, say
 from thimble.training.tricks.view_config import ViewConfig
 
 
@@ -13,7 +13,7 @@ def bank(
     models: Models,
     output: Path,
     config: Annotated[ViewConfig, Flat] = ViewConfig(),  # noqa: B008 - frozen
-    data: Datasets = "cifar10",
+    data: Data = "cifar10",
     data_dir: Path | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
 ) -> int:

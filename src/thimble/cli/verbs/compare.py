@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from thimble.cli.options import Datasets, Models, fail, print_json, say
+from thimble.cli.options import Data, Models, fail, print_json, say
 
 
 def compare(
     models: Models,
-    data: Datasets | None = None,
+    data: Data | None = None,
     data_dir: Path | None = None,
     output: Path | None = None,
     json: bool = False,
@@ -22,7 +22,7 @@ def compare(
 
     Args:
         models: At least two, each a shipped model's name, a weights file or a run folder.
-        data: The dataset whose test images to use. Default: the one of the MODELs' classes.
+        data: The dataset whose test images to use. Default: the one that the first MODEL was trained on.
         data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
         output: Image file for the curves of the run folders over one another, .png or .svg. Default: none is drawn.
         json: Print JSON instead of tables.

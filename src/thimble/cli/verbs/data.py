@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from thimble.cli.options import Datasets, Flat, say
+from thimble.cli.options import Data, Flat, say
 from thimble.data.augment.settings import AugmentConfig
 from thimble.errors import UserError
 
 
 def data(
     augment: Annotated[AugmentConfig, Flat] = AugmentConfig(),  # noqa: B008 - frozen, so a default like any other
-    data: Datasets = "cifar10",
+    data: Data = "cifar10",
     data_dir: Path | None = None,
     preview: Path | None = None,
     seed: int = 0,
@@ -27,13 +27,14 @@ def data(
     """
     from thimble.cli.tables import print_dataset
     from thimble.data.image_files import check_picture, save_image
-    from thimble.data.sources import load_dataset
+    from thimble.data.sources import find_source
 
     if seed < 0:
         raise UserError(f"--seed {seed}: expected a whole number of at least 0")
     if preview is not None:
         check_picture(preview)
-    parts = {part: load_dataset(data, part, data_dir, progress=True) for part in ("train", "test")}
+    source = find_source(data, data_dir)
+    parts = {"train": source.load("train", progress=True), "test": source.load("test")}
     print_dataset(parts)
     if preview is not None:
         from thimble.data.augment.preview import preview as drawn

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from thimble.cli.options import Datasets, Model, print_json
+from thimble.cli.options import Data, Model, print_json
 
 
 def evaluate(
     model: Model,
-    data: Datasets | None = None,
+    data: Data | None = None,
     data_dir: Path | None = None,
     flip: bool = False,
     json: bool = False,
@@ -18,19 +18,19 @@ def evaluate(
 
     Args:
         model: A shipped model's name, a weights file, a run folder or an ONNX file that thimble export wrote.
-        data: The dataset whose test images to use. Default: the one of MODEL's classes.
+        data: The dataset whose test images to use. Default: the one that MODEL was trained on.
         data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
         flip: Average the logits of every image and its mirror image (test-time augmentation).
         json: Print JSON instead of tables.
     """
-    from thimble.data.sources import dataset_of, load_dataset
+    from thimble.data.sources import source_for
     from thimble.exporting.exported import ExportedModel, open_exported
     from thimble.measuring.evaluation import evaluate as evaluate_model
     from thimble.storage.find import load_model
 
     # Before the data: a wrong name should not wait for a download.
     loaded = open_exported(model) if model.endswith(".onnx") else load_model(model)
-    dataset = load_dataset(data or dataset_of(loaded.classes), "test", data_dir, progress=True)
+    dataset = source_for(data, loaded.data, model, data_dir).load("test", progress=True)
     if isinstance(loaded, ExportedModel):
         result = loaded.evaluate(dataset, flip=flip)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from thimble.cli.options import Model, print_json
+from thimble.cli.options import Data, Model, print_json
 
 
 def export(
@@ -14,6 +14,7 @@ def export(
     output: Path | None = None,
     preprocess: bool = True,
     softmax: bool = False,
+    data: Data | None = None,
     data_dir: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -29,13 +30,15 @@ def export(
         preprocess: Normalise inside the file, which takes uint8 pixels (N, height, width, 3), red first; without, it
             takes normalised float32 (N, 3, height, width).
         softmax: Give probabilities instead of logits.
+        data: The dataset that MODEL was trained on: its training images calibrate int8 files, and its test images check
+            every file. Default: the one that MODEL records.
         data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
         json: Print JSON instead of a table.
     """
     from thimble.exporting.export import export as export_model
 
     result = export_model(
-        model, format, output, preprocess=preprocess, softmax=softmax, data_dir=data_dir, progress=True
+        model, format, output, preprocess=preprocess, softmax=softmax, data=data, data_dir=data_dir, progress=True
     )
     if json:
         print_json(result.to_dict())

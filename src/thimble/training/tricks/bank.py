@@ -18,14 +18,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from thimble.data.augment.settings import AugmentConfig
 from thimble.data.dataset import ImageDataset
-from thimble.data.sources import load_dataset
+from thimble.data.sources import find_source
 from thimble.errors import UserError
 from thimble.storage.tensor_file import Layout, TensorFile, open_tensors, save_tensors
 from thimble.system.arguments import is_whole
@@ -36,6 +36,9 @@ from thimble.system.seeds import derive_seed
 from .distillation import Teacher
 from .view_config import ViewConfig
 from .views import Views
+
+if TYPE_CHECKING:
+    from thimble.data.sources import Data
 
 _BATCH = 500
 _SAVE_EVERY_SECONDS = 20.0
@@ -121,15 +124,13 @@ class StoredTeacher:
 
 def describe(data: ImageDataset) -> dict[str, Any]:
     """What a bank knows of a training set, as JSON has it."""
-    digest = hashlib.sha256(data.labels.cpu().numpy().tobytes())
-    digest.update(data.images.cpu().contiguous().numpy().data)
     return {
         "name": data.name,
         "images": len(data),
         "classes": list(data.classes),
         "mean": list(data.mean),
         "std": list(data.std),
-        "sha256": digest.hexdigest(),
+        "sha256": data.checksum(),
     }
 
 
@@ -138,7 +139,7 @@ def make_bank(
     output: Path,
     config: ViewConfig,
     *,
-    data: str = "cifar10",
+    data: Data = "cifar10",
     data_dir: Path | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
     progress: Callable[[int, int], None] | None = None,
@@ -149,8 +150,8 @@ def make_bank(
         models: the teachers, each a shipped model's name, a weights file or a run folder.
         output: the file. One that a call with the same arguments began is gone on with, view by view.
         config: the views.
-        data: the dataset, see ``data.load_dataset``.
-        data_dir: as there.
+        data: whose training images: a dataset's name or path, or an ``ImageDataset``.
+        data_dir: the folder that holds, or will hold, CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
         device: where the teachers answer; in bfloat16 if it multiplies that faster.
         progress: told after each view how many of how many there are.
 
@@ -166,7 +167,7 @@ def make_bank(
         check_output(output)
     place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     teachers = [Teacher(model, called="MODEL") for model in models]
-    whole = load_dataset(data, "train", data_dir, progress=True)
+    whole = find_source(data, data_dir).load("train", progress=True)
     for teacher in teachers:
         teacher.check(whole)
         teacher.model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
