@@ -174,7 +174,7 @@ def paragraphs(result: dict[str, Any]) -> list[str]:
     header = ["step", "images/s, median", "least to greatest", "million multiply-adds an image", "GFLOP/s"]
     augmented = [[name, f"{speed:,.0f}"] for name, speed in result["augmented_images_per_second"].items()]
     return [
-        f"Batch {result['batch']}, {result['torch_threads']} threads. The machine's sgemm peak in the same run:"
+        f"Batch {result['batch']}, threads: {result['torch_threads']}. The machine's sgemm peak in the same run:"
         f" **{result['sgemm_gflops']:.0f} GFLOP/s** in float32, the better of oneDNN's (as a 1x1 convolution) and"
         f" torch.mm's ({usual:.0f} GFLOP/s).",
         table([*header, "of the sgemm peak"], rows),
