@@ -9,20 +9,17 @@ it.
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
+from pages import add_output, publish, table
 
 from thimble.errors import UserError
 from thimble.exporting.export import export
 from thimble.exporting.formats import FORMATS
 from thimble.storage.shipped import list_pretrained
-from thimble.system.machine import processor
 
 
 def measure(models: list[str], formats: list[str]) -> list[dict[str, Any]]:
@@ -42,32 +39,28 @@ def measure(models: list[str], formats: list[str]) -> list[dict[str, Any]]:
     return rows
 
 
-def page(result: dict[str, Any], called: str) -> str:
-    """The rows as Markdown."""
-    lines = [
-        "# Exports",
-        "",
-        "Every file beside the network in PyTorch: the greatest difference of a logit and the share of equal labels on "
-        "1,000 images, and accuracy on the whole test set. int8 files are calibrated on 1,000 training images.",
-        "",
-        "| model | format | bytes | greatest difference | same label | accuracy | PyTorch's | lost, points |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in result["rows"]:
+def paragraphs(rows: list[dict[str, Any]]) -> list[str]:
+    """The page: a table of what was exported, what could not be, and the images."""
+    cells = []
+    for row in rows:
         if "missing" in row:
-            lines.append(f"| {row['model']} | {row['format']} | {row['missing']} | | | | | |")
             continue
         twin = f", {row['twin_agreement']:.2%} as ONNX int8" if row["twin_agreement"] is not None else ""
-        measured = ["", "", ""]
+        tested = ["", "", ""]
         if row["drop"] is not None:
-            measured = [f"{row['accuracy']:.2%}", f"{row['pytorch_accuracy']:.2%}", f"{100 * row['drop']:.2f}"]
-        lines.append(
-            f"| {row['model']} | {row['format']} | {row['num_bytes']:,} | {row['max_difference']:.1e}"
-            f" | {row['agreement']:.2%}{twin} | {' | '.join(measured)} |"
-        )
-    images = ", ".join(sorted({row["images"] for row in result["rows"] if "images" in row}))
-    made = f"Images: {images}. PyTorch {result['torch']} on {result['processor']}. Made by `{called}`."
-    return "\n".join([*lines, "", made]) + "\n"
+            tested = [f"{row['accuracy']:.2%}", f"{row['pytorch_accuracy']:.2%}", f"{100 * row['drop']:.2f}"]
+        difference, same = f"{row['max_difference']:.1e}", f"{row['agreement']:.2%}{twin}"
+        cells.append([row["model"], row["format"], row["num_bytes"], difference, same, *tested])
+    header = ["model", "format", "bytes", "greatest difference", "same label", "accuracy", "PyTorch's", "lost, points"]
+    images = ", ".join(sorted({row["images"] for row in rows if "images" in row}))
+    return [
+        "Every file is compared with the network in PyTorch: the greatest difference of a logit and the share of equal"
+        " labels on 1,000 images, and the accuracy on the whole test set. int8 files are calibrated on 1,000 training"
+        " images.",
+        table(header, cells),
+        *[f"{row['model']}, {row['format']}: {row['missing']}" for row in rows if "missing" in row],
+        f"Images: {images}.",
+    ]
 
 
 def main() -> int:
@@ -75,15 +68,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=list_pretrained())
     parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=list(FORMATS))
-    parser.add_argument("--output", type=Path, required=True, help="name of the result, without an ending")
+    add_output(parser)
     options = parser.parse_args()
     rows = measure(options.models, options.formats)
-    result = {"processor": processor(), "torch": str(torch.__version__), "rows": rows}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    called = "python benchmarks/exports.py " + shlex.join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(page(result, called), encoding="utf-8")
-    print(options.output.with_suffix(".md").read_text(encoding="utf-8"))
+    publish(options.output, "Exports", paragraphs(rows), {"rows": rows}, n=1, repeated="export of each")
     return 0
 
 

@@ -4,7 +4,7 @@
 
 Batches of one image and of 64, on one core and on two, beside MLPerf Tiny's ResNet-8. Every program is a process of its
 own, with so many cores; each runs once in every round, a few calls after some that are not counted, so that a slow
-moment of the machine is everybody's. Needs Linux and, for the C file, a compiler. Writes OUTPUT.md and OUTPUT.json.
+moment of the machine is everybody's. Needs Linux and, for the C file, a compiler.
 Run it on an idle machine; ``--rounds 10 --models reference`` is a quick look.
 """
 
@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
-import shlex
 import statistics
 import sys
 import tempfile
@@ -23,13 +20,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from latency import BASE
+from pages import add_output, publish, table
 from programs import BATCH, FLAGS, FLOAT32, INT8, Process, build_programs, compiler, load, write_images
 
 from thimble.measuring.summary import summarize
 from thimble.storage.shipped import list_pretrained
-from thimble.system.machine import processor
 
 CALLS = {1: (3, 10), BATCH: (1, 1)}
 """By batch: calls in a round that warm up, and that count."""
@@ -101,83 +97,62 @@ def bars(rows: list[dict[str, Any]]) -> dict[str, bool]:
     }
 
 
-def page(result: dict[str, Any], called: str) -> str:
-    """The result as Markdown."""
+def paragraphs(result: dict[str, Any]) -> list[str]:
+    """The page: what was measured, time, room, and whether the bars hold."""
     sizes = [
-        f"{name}: {size['num_parameters']:,} parameters, {size['num_multiply_adds'] / 1e6:.1f} million multiply-adds"
+        f"- {name}: {size['num_parameters']:,} parameters, {size['num_multiply_adds'] / 1e6:.1f} million multiply-adds"
         for name, size in result["networks"].items()
     ]
-    return "\n".join(
-        [
-            "# Inference",
-            "",
-            f"{result['processor']}, {result['date']}; PyTorch {result['torch']}, onnxruntime {result['onnxruntime']},"
-            f" {result['compiler'] or 'no C compiler'} with `{' '.join(FLAGS)}`; {result['rounds']} rounds of all"
-            " programs in turn.",
-            "",
-            *[f"- {size}" for size in sizes],
-            "",
-            "resnet8 is MLPerf Tiny's network for image classification (benchmarks/resnet8.py), untrained: the weights"
-            " do not matter here.",
-            "",
-            "## Time",
-            "",
-            *_time_table(result["times"]),
-            "",
-            "The ratio is that of one image on one core to the reference network's in onnxruntime float32, the median"
-            " of the rounds'. PyTorch (eager, float32, channels-last, with BatchNorm as it was trained) gets normalised"
-            " images and keeps freed memory, as `thimble train` does: at batch 64 it is about half as fast without. All"
-            " others get pixels and normalise them too. The C file takes 64 images one after the other; its memory is"
-            " static, so that it has one thread. At two, onnxruntime's idle thread waits for work in a loop, as it does"
-            " by default.",
-            "",
-            "## Room",
-            "",
-            *_room_table(result["room"]),
-            "",
-            "Memory is the peak of a process on one core, the 64 images (0.2 MB) in it; without the file, it is that of"
-            " Python, NumPy and the runtime, or of the C library alone. The weights for PyTorch are kept in float16.",
-            *[f"Compiled, the C file of {network} is {text}." for network, text in _compiled(result["room"])],
-            "",
-            *[f"{text}: {'holds' if holds else 'FAILS'}." for text, holds in result["bars"].items()],
-            "",
-            f"Made by `{called}`.",
-            "",
-        ]
-    )
-
-
-def _time_table(rows: list[dict[str, Any]]) -> list[str]:
-    cells = {(row["network"], row["program"], row["threads"], row["batch"]): row for row in rows}
-    lines = [
-        "| network | program | 1 image, 1 core: median, p95 | ratio | 2 cores: median, p95 | 64 images, 1 core"
-        " | 2 cores |",
-        "|---|---|---:|---:|---:|---:|---:|",
+    compiled = [f"Compiled, the C file of {network} is {text}." for network, text in _compiled(result["room"])]
+    return [
+        f"onnxruntime {result['onnxruntime']}; {result['compiler'] or 'no C compiler'} with `{' '.join(FLAGS)}`.",
+        "\n".join(sizes),
+        "resnet8 is MLPerf Tiny's network for image classification (benchmarks/resnet8.py), untrained: the weights do"
+        " not matter here.",
+        "## Time",
+        _time_table(result["times"]),
+        "The ratio compares one image on one core with the reference network in onnxruntime float32; it is the median"
+        " of the rounds' ratios. PyTorch (eager, float32, channels-last, with BatchNorm as it was trained) gets"
+        " normalised images and keeps freed memory, as `thimble train` does: at batch 64 it is about half as fast"
+        " without. All others get pixels and normalise them too. The C file takes 64 images one after the other; its"
+        " memory is static, so that it has one thread. At two, onnxruntime's idle thread waits for work in a loop, as"
+        " it does by default.",
+        "## Room",
+        _room_table(result["room"]),
+        "\n".join(
+            [
+                "Memory is the peak of a process on one core, the 64 images (0.2 MB) in it; without the file, it is"
+                " that of Python, NumPy and the runtime, or of the C library alone. The weights for PyTorch are kept in"
+                " float16.",
+                *compiled,
+            ]
+        ),
+        "\n".join(f"{text}: {'holds' if holds else 'FAILS'}." for text, holds in result["bars"].items()),
     ]
+
+
+def _time_table(rows: list[dict[str, Any]]) -> str:
+    found = {(row["network"], row["program"], row["threads"], row["batch"]): row for row in rows}
+    cells = []
     for network, program in dict.fromkeys((row["network"], row["program"]) for row in rows):
-        one, two = (cells.get((network, program, threads, 1)) for threads in (1, 2))
-        many = [cells.get((network, program, threads, BATCH)) for threads in (1, 2)]
-        latencies = [f"{row['median_ms']:.2f}, {row['p95_ms']:.2f} ms" if row else "" for row in (one, two)]
-        speeds = [f"{row['images_per_second']:,.0f} images/s" if row else "" for row in many]
-        ratio = f"{one['ratio']:.2f}" if one else ""
-        lines.append(
-            f"| {network} | {program} | {latencies[0]} | {ratio} | {latencies[1]} | {speeds[0]} | {speeds[1]} |"
-        )
-    return lines
+        one, two = (found.get((network, program, threads, 1)) for threads in (1, 2))
+        many = [found.get((network, program, threads, BATCH)) for threads in (1, 2)]
+        latencies = [f"{row['median_ms']:.2f}, {row['p95_ms']:.2f} ms" if row else None for row in (one, two)]
+        speeds = [f"{row['images_per_second']:,.0f} images/s" if row else None for row in many]
+        ratio = f"{one['ratio']:.2f}" if one else None
+        cells.append([network, program, latencies[0], ratio, latencies[1], *speeds])
+    times = ["1 image, 1 core: median, p95", "ratio", "2 cores: median, p95", "64 images, 1 core", "2 cores"]
+    return table(["network", "program", *times], cells)
 
 
-def _room_table(rows: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        "| network | program | file | its size | memory without it | with it | after batches of 1 | of 64 |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
-    ]
+def _room_table(rows: list[dict[str, Any]]) -> str:
+    cells = []
     for row in rows:
         memory = [row["imported_bytes"], row["loaded_bytes"], row["peak_bytes"][1], row["peak_bytes"][BATCH]]
-        cells = " | ".join(f"{each / 1e6:.1f} MB" for each in memory)
-        lines.append(
-            f"| {row['network']} | {row['program']} | {row['file']} | {row['file_bytes'] / 1e3:,.0f} kB | {cells} |"
-        )
-    return lines
+        sizes = [f"{row['file_bytes'] / 1e3:,.0f} kB", *(f"{each / 1e6:.1f} MB" for each in memory)]
+        cells.append([row["network"], row["program"], row["file"], *sizes])
+    sizes = ["its size", "memory without it", "with it", "after batches of 1", "of 64"]
+    return table(["network", "program", "file", *sizes], cells)
 
 
 def _compiled(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -198,7 +173,7 @@ def main() -> int:
     names = [*list_pretrained(), "resnet8"]
     parser.add_argument("--models", nargs="+", choices=names, default=names, help=f"beside {BASE}")
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--output", type=Path, required=True, help="name of the result, without an ending")
+    add_output(parser)
     parser.add_argument("--require", action="store_true", help="exit code 1 if the reference network is too slow")
     options = parser.parse_args()
     networks = {name: load(name) for name in dict.fromkeys([BASE, *options.models])}
@@ -215,10 +190,6 @@ def main() -> int:
         sizes = [room(process) for process in processes if process.threads == 1]
     summaries = {name: summarize(model) for name, model in networks.items()}
     result = {
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "torch": str(torch.__version__),
         "onnxruntime": version("onnxruntime"),
         "compiler": compiler(),
         "flags": FLAGS,
@@ -232,11 +203,14 @@ def main() -> int:
         "room": sizes,
         "bars": bars(times),
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    called = "python benchmarks/inference.py " + shlex.join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(page(result, called), encoding="utf-8")
-    print(options.output.with_suffix(".md").read_text(encoding="utf-8"))
+    publish(
+        options.output,
+        "Inference",
+        paragraphs(result),
+        result,
+        n=options.rounds,
+        repeated="rounds of all programs in turn",
+    )
     return 1 if options.require and not all(result["bars"].values()) else 0
 
 

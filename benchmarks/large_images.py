@@ -1,6 +1,6 @@
 """What `thimble predict` takes at its peak for large images, format by format, each in a process of its own.
 
-    python benchmarks/large_images.py --folder FOLDER --output benchmarks/results/large_images_2026-11-26.md
+    python benchmarks/large_images.py --folder FOLDER --output benchmarks/results/large_images
 
 Peak memory is the process's VmHWM, of Linux, with everything that is in it. FOLDER needs 1 GB; each image is deleted
 after its turn.
@@ -9,7 +9,6 @@ after its turn.
 from __future__ import annotations
 
 import argparse
-import shlex
 import struct
 import subprocess
 import sys
@@ -20,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pages import add_output, publish, table
 from PIL import Image
 
 LIMIT_MIB = 1024
 CODE = """
 import sys
-from thimble import cli
-code = cli.main(sys.argv[1:])
+from thimble.cli.main import main
+code = main(sys.argv[1:])
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(f"\\n{code} {peak}")
 """
@@ -119,39 +119,54 @@ def measure(images: list[Path]) -> tuple[str, float]:
     return "answered" if code == "0" else found.stderr.strip().rpartition("/")[2], int(peak) / 1024
 
 
-def main() -> int:
-    """Measure all of them; exit code 1 if one is above the limit."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    rows, peaks = [], []
-    small = arguments.folder / "small.png"
+def measure_all(folder: Path) -> list[dict[str, Any]]:
+    """A row for each image, and for three large ones at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    small, several = folder / "small.png", [folder / f"several{number}.png" for number in range(3)]
     drawn(small, "RGB", 64)
-    several = [arguments.folder / f"several{number}.png" for number in range(3)]
     for path in several:
         drawn(path, "RGB", 10_000, compress_level=1)
-    for name, paths in (("PNG, RGB, 64x64", [small]), ("PNG, RGB, 100, three of them", several)):
-        answer, peak = measure(paths)
-        rows.append(f"| {name} | {peak:,.0f} | {answer} |")
-        peaks.append(peak)
+    rows = [_row("PNG, RGB, 64x64", [small]), _row("PNG, RGB, 100, three of them", several)]
     for path in (small, *several):
         path.unlink()
     for name, (file, make) in IMAGES.items():
-        path = arguments.folder / file
+        path = folder / file
         make(path)
-        answer, peak = measure([path])
+        rows.append(_row(name, [path]))
         path.unlink()
-        rows.append(f"| {name} | {peak:,.0f} | {answer} |")
-        peaks.append(peak)
-    command = f"python benchmarks/large_images.py {shlex.join(sys.argv[1:])}"
-    head = (
-        "# Peak memory of `thimble predict` for large images\n\nVmHWM of the whole process, PyTorch and the network"
-        f" included; the promise is less than {LIMIT_MIB:,} MiB.\n\n| image | MiB | |\n|---|---:|---|\n"
+    return rows
+
+
+def _row(name: str, images: list[Path]) -> dict[str, Any]:
+    answer, peak = measure(images)
+    return {"image": name, "peak_mib": peak, "answer": answer}
+
+
+def paragraphs(rows: list[dict[str, Any]]) -> list[str]:
+    """The page: the promise, and a row for each image."""
+    return [
+        f"VmHWM of the whole process, PyTorch and the network included; the promise is less than {LIMIT_MIB:,} MiB.",
+        table(["image", "MiB", ""], [[row["image"], f"{row['peak_mib']:,.0f}", row["answer"]] for row in rows]),
+    ]
+
+
+def main() -> int:
+    """Measure all of them; exit code 1 if one is above the limit."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--folder", type=Path, required=True, help="for the images while they are measured; needs 1 GB")
+    add_output(parser)
+    options = parser.parse_args()
+    rows = measure_all(options.folder)
+    title = "Peak memory of `thimble predict` for large images"
+    publish(
+        options.output,
+        title,
+        paragraphs(rows),
+        {"limit_mib": LIMIT_MIB, "rows": rows},
+        n=1,
+        repeated="process for each image",
     )
-    arguments.output.write_text(f"{head}" + "\n".join(rows) + f"\n\nMade by `{command}`.\n", encoding="utf-8")
-    return int(max(peaks) >= LIMIT_MIB)
+    return int(max(row["peak_mib"] for row in rows) >= LIMIT_MIB)
 
 
 if __name__ == "__main__":

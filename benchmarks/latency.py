@@ -9,20 +9,16 @@ network runs once in every round, so that a slow moment of the machine is everyb
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import statistics
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
 import torch
+from pages import add_output, publish, table
 
 from thimble.measuring.summary import summarize
 from thimble.models import build_model
 from thimble.models.classifier import Classifier
-from thimble.system.machine import processor
 
 BASE = "reference"
 
@@ -62,23 +58,18 @@ def measure(networks: dict[str, Classifier], rounds: int) -> dict[str, dict[str,
     }
 
 
-def page(result: dict[str, Any], called: str) -> str:
-    """The result as Markdown."""
-    lines = [
-        "# Latency of one image",
-        "",
-        f"PyTorch {result['torch']}, eager, float32, one thread of {result['processor']}; {result['rounds']} rounds of"
-        " all networks in turn. The ratio is the median of the rounds'.",
-        "",
-        "| network | parameters | multiply-adds | median | 95th percentile | of the reference network's |",
-        "|---|---:|---:|---:|---:|---:|",
+def paragraphs(networks: dict[str, dict[str, float]]) -> list[str]:
+    """The page: how it was measured, and a row for each network."""
+    header = ["network", "parameters", "multiply-adds", "median", "95th percentile", "of the reference network's"]
+    cells = []
+    for name, row in networks.items():
+        times = [f"{row['median_ms']:.2f} ms", f"{row['p95_ms']:.2f} ms", f"{row['ratio']:.2f}"]
+        cells.append([name, row["num_parameters"], row["num_multiply_adds"], *times])
+    return [
+        "PyTorch, eager, float32, one thread; all networks in turn in every round. The ratio is the median of the"
+        " rounds' ratios.",
+        table(header, cells),
     ]
-    for name, row in result["networks"].items():
-        lines.append(
-            f"| {name} | {row['num_parameters']:,} | {row['num_multiply_adds']:,} | {row['median_ms']:.2f} ms"
-            f" | {row['p95_ms']:.2f} ms | {row['ratio']:.2f} |"
-        )
-    return "\n".join([*lines, "", f"Made by `{called}`."]) + "\n"
 
 
 def main() -> int:
@@ -86,24 +77,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=["thimble-78k", "thimble-97k", "thimble-150k", "teacher-2m"])
     parser.add_argument("--rounds", type=int, default=500)
-    parser.add_argument("--output", type=Path, required=True, help="name of the result, without an ending")
+    add_output(parser)
     options = parser.parse_args()
     networks = {name: build_model(name) for name in dict.fromkeys([BASE, *options.models])}
     times = measure(networks, options.rounds)
     for name in networks:
         size = summarize(name)
         times[name] |= {"num_parameters": size.num_parameters, "num_multiply_adds": size.num_multiply_adds}
-    result = {
-        "processor": processor(),
-        "torch": str(torch.__version__),
-        "rounds": options.rounds,
-        "networks": times,
-    }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    called = "python benchmarks/latency.py " + shlex.join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(page(result, called), encoding="utf-8")
-    print(options.output.with_suffix(".md").read_text(encoding="utf-8"))
+    publish(
+        options.output,
+        "Latency of one image",
+        paragraphs(times),
+        {"rounds": options.rounds, "networks": times},
+        n=options.rounds,
+        repeated="rounds of all networks in turn",
+    )
     return 0
 
 

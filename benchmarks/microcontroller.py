@@ -10,9 +10,7 @@ these take is the real chip's matter: its clock, its flash's wait states, and cy
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import shlex
 import shutil
 import struct
 import subprocess
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pages import add_output, publish, table
 from programs import load
 
 from thimble.data.shapes10 import shapes10
@@ -151,27 +150,27 @@ def measure(models: list[str], num_images: int) -> list[dict[str, Any]]:
     return rows
 
 
-def page(result: dict[str, Any], called: str) -> str:
-    """The rows as Markdown."""
-    lines = [
-        "# Microcontrollers",
-        "",
-        "The C files compiled for three Arm cores and run by an emulator, image by image. Flash is code and tables, "
-        "RAM static memory, stack what was written to in all calls. The logits are compared bit by bit with those of "
-        "the same file compiled for this computer. An instruction is no cycle: no time follows from this without the "
-        "chip.",
-        "",
-        "| network | core | compiled with | flash, bytes | RAM, bytes | stack, bytes | instructions for an image "
-        "| for a multiply-add | same logits |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|",
+def paragraphs(rows: list[dict[str, Any]], tools: str) -> list[str]:
+    """The page: how it was measured, a row for each network, core and optimisation, and the tools' versions."""
+    cells = [
+        [
+            *(row[name] for name in ("model", "core", "optimisation", "flash_bytes", "ram_bytes", "stack_bytes")),
+            f"{row['instructions'] / 1e6:.1f} million",
+            f"{row['instructions'] / row['multiply_adds']:.2f}",
+            f"{row['same_logits']} of {row['num_images']}",
+        ]
+        for row in rows
     ]
-    lines += [
-        f"| {row['model']} | {row['core']} | {row['optimisation']} | {row['flash_bytes']:,} | {row['ram_bytes']:,}"
-        f" | {row['stack_bytes']} | {row['instructions'] / 1e6:.1f} million"
-        f" | {row['instructions'] / row['multiply_adds']:.2f} | {row['same_logits']} of {row['num_images']} |"
-        for row in result["rows"]
+    header = ["network", "core", "compiled with", "flash, bytes", "RAM, bytes", "stack, bytes"]
+    header += ["instructions for an image", "for a multiply-add", "same logits"]
+    return [
+        "The C files, compiled for three Arm cores and run by an emulator, image by image. Flash is code and tables,"
+        " RAM is static memory, and stack is the part of it that all calls wrote to. The instructions are those of the"
+        " image that took the most. The logits are compared bit by bit with those of the same file compiled for this"
+        " computer. An instruction is not a cycle: only the chip can tell the time.",
+        table(header, cells),
+        f"Compiler and emulator: {tools}.",
     ]
-    return "\n".join([*lines, "", f"{result['versions']}. Made by `{called}`."]) + "\n"
 
 
 def main() -> int:
@@ -180,7 +179,7 @@ def main() -> int:
     names = [*list_pretrained(), "resnet8"]
     parser.add_argument("--models", nargs="+", choices=names, default=names)
     parser.add_argument("--images", type=int, default=20, help="how many each of them classifies (default: 20)")
-    parser.add_argument("--output", type=Path, required=True, help="name of the result, without an ending")
+    add_output(parser)
     options = parser.parse_args()
     if not 1 <= options.images <= 1_000:  # as many as fit beside the program
         parser.error(f"--images {options.images}: expected 1 to 1000")
@@ -194,12 +193,15 @@ def main() -> int:
     except (subprocess.SubprocessError, RuntimeError) as error:  # the compiler has said why
         print(error, file=sys.stderr)
         return 1
-    result = {"versions": versions(), "rows": rows}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    called = "python benchmarks/microcontroller.py " + shlex.join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(page(result, called), encoding="utf-8")
-    print(options.output.with_suffix(".md").read_text(encoding="utf-8"))
+    tools = versions()
+    publish(
+        options.output,
+        "Microcontrollers",
+        paragraphs(rows, tools),
+        {"versions": tools, "rows": rows},
+        n=options.images,
+        repeated="images on each core, one emulation each",
+    )
     return 0 if all(row["same_logits"] == row["num_images"] for row in rows) else 1
 
 

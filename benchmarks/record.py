@@ -9,16 +9,14 @@ not listed below go to ``thimble train``. All seeds train at once (``--at-once``
 small networks leave a GPU idle. With ``--bank-of``, runs of teachers in the same folder, their answers are computed
 first, once for all rows. After ``--minutes`` they are told to stop, and the exit code is 130: the same command
 goes on. Once all are done, it measures what the test images say, plainly and averaged with their mirror images, and
-the latency beside the reference network's, and writes OUTPUT.md and OUTPUT.json.
+the latency beside the reference network's.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
-import shlex
 import signal
 import statistics
 import subprocess
@@ -30,7 +28,8 @@ from typing import Any
 import torch
 from latency import BASE
 from latency import measure as latency
-from seeds import combine, markdown, read_run
+from pages import add_output, mean_percent, publish, spread, table
+from seeds import combine, counted, details, headline, read_run, title
 
 from thimble.data.sources import load_dataset
 from thimble.errors import UserError
@@ -122,7 +121,7 @@ def measure(row: str, runs: list[Path], data_dir: Path | None) -> dict[str, Any]
     test = load_dataset(result["recipe"]["data"], "test", data_dir)
     flipped = [evaluate(load_weights(run / WEIGHTS_FILE)[0], test, flip=True) for run in runs]
     size = summarize(row)
-    accuracies = [each.accuracy for each in flipped]
+    accuracies = spread([each.accuracy for each in flipped])
     seconds = [run["training_seconds"] / result["recipe"]["epochs"] for run in result["runs"]]
     return {
         **result,
@@ -130,9 +129,10 @@ def measure(row: str, runs: list[Path], data_dir: Path | None) -> dict[str, Any]
         "num_multiply_adds": size.num_multiply_adds,
         "mean_ece": statistics.mean(run["test_ece"] for run in result["runs"]),
         "flip": {
-            "mean_test_accuracy": statistics.mean(accuracies),
-            "standard_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-            "test_accuracies": accuracies,
+            "mean_test_accuracy": accuracies["mean"],
+            "standard_deviation": accuracies["standard_deviation"],
+            "test_accuracy": accuracies,
+            "test_accuracies": [each.accuracy for each in flipped],
             "mean_ece": statistics.mean(each.ece for each in flipped),
         },
         "seconds_per_epoch": statistics.median(seconds),
@@ -140,20 +140,20 @@ def measure(row: str, runs: list[Path], data_dir: Path | None) -> dict[str, Any]
     }
 
 
-def page(result: dict[str, Any], at_once: int, called: str) -> str:
-    """The result as Markdown: the row's own figures, then those of the seeds."""
+def figures(result: dict[str, Any]) -> str:
+    """The row's own figures, as a table; those of its seeds come below it."""
     flip, latencies = result["flip"], result["latency"]
     base, own = latencies[BASE], latencies[result["recipe"]["model"]]
-    spread = "" if flip["standard_deviation"] is None else f" ± {100 * flip['standard_deviation']:.2f}"
     teacher = result["recipe"].get("teacher")
     bank = result["recipe"].get("bank")
     learned = "none" if teacher is None else f"`{Path(teacher).name}`"
-    figures = [
-        ("parameters", f"{result['num_parameters']:,}"),
-        ("multiply-adds", f"{result['num_multiply_adds']:,}"),
-        ("test accuracy, averaged with the mirror image (flip)", f"{flip['mean_test_accuracy']:.2%}{spread}"),
+    together = f"median of the seeds, {result['at_once']} trained at once"
+    rows = [
+        ("parameters", result["num_parameters"]),
+        ("multiply-adds", result["num_multiply_adds"]),
+        ("test accuracy, averaged with the mirror image (flip)", mean_percent(flip["test_accuracy"])),
         ("expected calibration error", f"{result['mean_ece']:.4f} (flip: {flip['mean_ece']:.4f})"),
-        ("seconds per epoch", f"{result['seconds_per_epoch']:.1f} (median of the seeds, {at_once} trained at once)"),
+        ("seconds per epoch", f"{result['seconds_per_epoch']:.1f} ({together})"),
         ("teacher", learned if bank is None else f"the bank `{Path(bank).name}`"),
         (
             "latency of one image, PyTorch, one CPU thread",
@@ -161,9 +161,7 @@ def page(result: dict[str, Any], at_once: int, called: str) -> str:
             f" {base['median_ms']:.2f} ms (in turn)",
         ),
     ]
-    head, _, rest = markdown(result, "", called).partition("\n| seed |")
-    table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in figures)])
-    return f"{head}\n{table}\n\n| seed |{rest}"
+    return table(("", ""), rows)
 
 
 def main() -> int:
@@ -180,7 +178,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop training after so long")
     parser.add_argument("--runs", type=Path, default=Path("runs/record"), help="folder for the runs")
     parser.add_argument("--data-dir", type=Path, help="folder that holds cifar-10-batches-bin/")
-    parser.add_argument("--output", type=Path, help="name of the result; default: benchmarks/results/record_ROW")
+    add_output(parser, "benchmarks/results/record_ROW")
     own, options = parser.parse_known_args()
     at_once = own.at_once or (own.seeds if torch.cuda.is_available() else 1)
     deadline = time.monotonic() + 60 * own.minutes
@@ -205,16 +203,13 @@ def main() -> int:
     if code != 0:
         return code
     output = own.output or RESULTS / f"record_{own.row}"
-    called = "python benchmarks/record.py " + shlex.join(sys.argv[1:])
     try:
-        result = measure(own.row, runs, own.data_dir)
+        result = {**measure(own.row, runs, own.data_dir), "at_once": at_once}
     except UserError as error:
         print(f"record: {error}", file=sys.stderr)
         return 2
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    output.with_suffix(".md").write_text(page(result, at_once, called), encoding="utf-8")
-    print(output.with_suffix(".md").read_text(encoding="utf-8"))
+    paragraphs = [headline(result), figures(result), *details(result)]
+    publish(output, title(result), paragraphs, result, n=len(runs), repeated=counted(result))
     return 0
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/seeds.py runs/seed0 runs/seed1 runs/seed2 --output benchmarks/results/NAME
 
-writes NAME.md and NAME.json. Every figure is read from the runs' own files; nothing is measured here.
+Every figure is read from the runs' own files; nothing is measured here.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import argparse
 import csv
 import json
 import shlex
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
+
+from pages import add_output, mean_percent, publish, spread, table
 
 from thimble.errors import UserError
 from thimble.storage.weights import WEIGHTS_FILE, load_weights
@@ -62,56 +63,71 @@ def combine(runs: list[dict[str, Any]]) -> dict[str, Any]:
         raise UserError("the runs differ in more than their seed: expected one recipe")
     if len({run["seed"] for run in runs}) < len(runs):
         raise UserError("two runs have the same seed: expected different ones")
-    accuracies = [run["test_accuracy"] for run in runs]
+    accuracies = spread([run["test_accuracy"] for run in runs])
     return {
-        "num_runs": len(runs),
-        "mean_test_accuracy": statistics.mean(accuracies),
-        "standard_deviation": statistics.stdev(accuracies) if len(runs) > 1 else None,
-        "least": min(accuracies),
-        "greatest": max(accuracies),
+        "num_runs": accuracies["n"],
+        "mean_test_accuracy": accuracies["mean"],
+        "standard_deviation": accuracies["standard_deviation"],
+        "least": accuracies["least"],
+        "greatest": accuracies["greatest"],
+        "test_accuracy": accuracies,
         "recipe": runs[0]["recipe"],
         "runs": [{name: value for name, value in run.items() if name != "recipe"} for run in runs],
     }
 
 
-def markdown(result: dict[str, Any], note: str, command: str) -> str:
-    """The result as a page."""
-    recipe, spread = result["recipe"], result["standard_deviation"]
-    lines = [
-        f"# {recipe['model']} on {recipe['data']}: {result['num_runs']} seed{'s' * (result['num_runs'] > 1)}",
-        "",
-        f"Test accuracy **{result['mean_test_accuracy']:.2%}**, "
-        + (
-            "one run"
-            if spread is None
-            else f"mean of {result['num_runs']}, standard deviation {100 * spread:.2f} points"
+def title(result: dict[str, Any]) -> str:
+    """Of the page: the network, its data and the number of seeds."""
+    return f"{result['recipe']['model']} on {result['recipe']['data']}: {result['num_runs']} {counted(result)}"
+
+
+def counted(result: dict[str, Any]) -> str:
+    """What a result's number of runs counts."""
+    return "seed" if result["num_runs"] == 1 else "seeds"
+
+
+def headline(result: dict[str, Any]) -> str:
+    """The accuracy, in a sentence."""
+    accuracy = result["test_accuracy"]
+    runs = "one run"
+    if accuracy["n"] > 1:
+        runs = (
+            f"mean and standard deviation in points (n = {accuracy['n']}, least {accuracy['least']:.2%}, greatest"
+            f" {accuracy['greatest']:.2%})"
         )
-        + ("" if spread is None else f", least {result['least']:.2%}, greatest {result['greatest']:.2%}")
-        + ". The last averaged weights; the test"
-        " images were read once, after the last epoch; no test-time augmentation.",
-        "",
-        "| seed | test | 95% interval | validation | NLL | ECE | training | images/s | threads | command |",
-        "|---:|---:|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
+    return (
+        f"Test accuracy **{mean_percent(accuracy)}**, {runs}. The last averaged weights; the test images were"
+        " read once, after the last epoch; no test-time augmentation."
+    )
+
+
+def details(result: dict[str, Any], note: str = "") -> list[str]:
+    """The seeds' table, the machines, a note, and the recipe."""
+    cells = []
     for run in result["runs"]:
         low, high = run["test_interval"]
-        validation = "" if run["validation_accuracy"] is None else f"{run['validation_accuracy']:.2%}"
-        lines.append(
-            f"| {run['seed']} | {run['test_accuracy']:.2%} | {low:.2%} to {high:.2%} | {validation}"
-            f" | {run['test_nll']:.4f} | {run['test_ece']:.4f} | {run['training_seconds'] / 60:.1f} min"
-            f" | {run['images_per_second']:.0f} | {run['torch_threads']} | `{' '.join(run['command'] or [])}` |"
-        )
+        validation = None if run["validation_accuracy"] is None else f"{run['validation_accuracy']:.2%}"
+        cost = [f"{run['training_seconds'] / 60:.1f} min", f"{run['images_per_second']:.0f}", run["torch_threads"]]
+        errors = [f"{run['test_nll']:.4f}", f"{run['test_ece']:.4f}"]
+        accuracies = [f"{run['test_accuracy']:.2%}", f"{low:.2%} to {high:.2%}", validation]
+        # As one would type it: a folder with a space in its name is one argument.
+        cells.append([run["seed"], *accuracies, *errors, *cost, f"`{shlex.join(run['command'] or [])}`"])
+    header = ["seed", "test", "95% interval", "validation", "NLL", "ECE", "training", "images/s", "threads", "command"]
     machines = sorted({f"{run['processor']} ({run['device']}), torch {run['torch']}" for run in result["runs"]})
-    recipe_json = json.dumps(recipe, indent=2)
-    lines += ["", f"Machine: {'; '.join(machines)}. {note}".rstrip(), "", "Recipe:", "", "```json", recipe_json, "```"]
-    return "\n".join([*lines, "", f"Made by `{command}`."]) + "\n"
+    recipe = json.dumps(result["recipe"], indent=2)
+    return [
+        table(header, cells),
+        f"Trained on: {'; '.join(machines)}. {note}".rstrip(),
+        "Recipe:",
+        f"```json\n{recipe}\n```",
+    ]
 
 
 def main() -> int:
     """Read the runs and write the two files."""
-    parser = argparse.ArgumentParser(description="Put runs that differ in their seed alone into one result.")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, help="finished run folders")
-    parser.add_argument("--output", type=Path, required=True, help="name of the result, without an ending")
+    add_output(parser)
     parser.add_argument("--note", default="", help="what a reader must know of the circumstances")
     options = parser.parse_args()
     try:
@@ -119,11 +135,8 @@ def main() -> int:
     except UserError as error:
         print(f"seeds: {error}", file=sys.stderr)
         return 2
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    command = "python benchmarks/seeds.py " + shlex.join(sys.argv[1:])
-    options.output.with_suffix(".md").write_text(markdown(result, options.note, command), encoding="utf-8")
-    print(options.output.with_suffix(".md").read_text(encoding="utf-8"))
+    paragraphs = [headline(result), *details(result, options.note)]
+    publish(options.output, title(result), paragraphs, result, n=result["num_runs"], repeated=counted(result))
     return 0
 
 

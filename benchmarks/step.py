@@ -7,33 +7,32 @@ the optimizers' steps, in the memory layout and with the heap of ``thimble train
 convolutions (forward, for the weights' gradients and for the inputs', but for the first layer's, which nobody needs);
 and measures, in between, the fastest float32 matrix product that this machine does (*sgemm*): the better of MKL's and
 oneDNN's, over several sizes. bfloat16 is measured where the processor has instructions for it, against the same
-float32 peak. Last, what the two augmenters do in a second on one thread. Writes OUTPUT.md and OUTPUT.json. Run it on
-an idle machine.
+float32 peak. Last, what the two augmenters do in a second on one thread. Run it on an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pages import add_output, publish, spread, table
 
 from thimble.data.augment.augmenter import build_augmenter
 from thimble.measuring.summary import summarize
 from thimble.models import build_model
-from thimble.system.machine import has_bfloat16, keep_freed_memory, processor
+from thimble.system.machine import has_bfloat16, keep_freed_memory
 from thimble.training.optimizers import build_optimizers
 from thimble.training.recipes import fast, reference
 from thimble.training.tricks.averaging import WeightAverage
+
+ROUNDS = 3
 
 
 def sgemm_flops() -> dict[str, float]:
@@ -116,73 +115,99 @@ def augmented_per_second() -> dict[str, float]:
     return speeds
 
 
-def main() -> int:
-    """Measure every variant in turn, in several rounds."""
-    parser = argparse.ArgumentParser(description="Images/s of a step, and the share of the machine's sgemm peak.")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=30, help="measured steps of each variant, over three rounds")
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
-    keep_freed_memory()
-    variants: dict[str, Callable[[], None]] = {}
+def build_variants(batch: int) -> dict[str, Callable[[], None]]:
+    """What is measured, by name: the phase first, then the precision, then the optimizer."""
+    variants = {}
     for precision in ("float32", "bf16") if has_bfloat16("cpu") else ("float32",):
         for optimizer in ("sgd", "muon"):
-            for phase, work in steps(options.batch, precision, optimizer).items():
+            for phase, work in steps(batch, precision, optimizer).items():
                 if phase == "training" or optimizer == "sgd":
                     variants[f"{phase}, {precision}" + (f", {optimizer}" if phase == "training" else "")] = work
-    counts = {name: 2 * options.batch * multiply_adds(name.partition(",")[0]) for name in variants}
+    return variants
+
+
+def measure(variants: dict[str, Callable[[], None]], num: int) -> tuple[dict[str, list[float]], list[dict[str, float]]]:
+    """Seconds of every step of each variant, and the peaks measured before, between and after the rounds.
+
+    Args:
+        variants: by name.
+        num: steps of each that count, over all rounds; three more warm up in every round.
+    """
     peaks, seconds = [sgemm_flops()], {name: list[float]() for name in variants}
-    for _ in range(3):
+    for _ in range(ROUNDS):
         for name, work in variants.items():
             for _ in range(3):
                 work()
-            seconds[name] += [_seconds(work) for _ in range(max(1, options.steps // 3))]
+            seconds[name] += [_seconds(work) for _ in range(max(1, num // ROUNDS))]
         peaks.append(sgemm_flops())
+    return seconds, peaks
+
+
+def rates(name: str, batch: int, seconds: list[float], peak: float) -> dict[str, Any]:
+    """A variant's images, multiply-adds and floating-point operations, and its share of the peak, in FLOP/s."""
+    adds, speeds = multiply_adds(name.partition(",")[0]), spread([batch / each for each in seconds])
+    flops = 2 * adds * batch / statistics.median(seconds)
+    return {
+        "images_per_second": batch / statistics.median(seconds),
+        "best_images_per_second": speeds["greatest"],
+        "spread_images_per_second": speeds,
+        "multiply_adds_per_image": float(adds),
+        "gflops": flops / 1e9,
+        "of_sgemm_peak": flops / peak,
+    }
+
+
+def paragraphs(result: dict[str, Any]) -> list[str]:
+    """The page: the machine's peak, a row for each variant, and a row for each augmenter."""
+    usual = max(each["torch.mm"] for each in result["sgemm_gflops_each_round"])
+    rows = [
+        [
+            name,
+            f"{row['images_per_second']:.0f}",
+            f"{row['spread_images_per_second']['least']:.0f} to {row['best_images_per_second']:.0f}",
+            f"{row['multiply_adds_per_image'] / 1e6:.1f}",
+            f"{row['gflops']:.0f}",
+            f"{row['of_sgemm_peak']:.0%}",
+        ]
+        for name, row in result["variants"].items()
+    ]
+    header = ["step", "images/s, median", "least to greatest", "million multiply-adds an image", "GFLOP/s"]
+    augmented = [[name, f"{speed:,.0f}"] for name, speed in result["augmented_images_per_second"].items()]
+    return [
+        f"Batch {result['batch']}, threads: {result['torch_threads']}. The machine's sgemm peak in the same run:"
+        f" **{result['sgemm_gflops']:.0f} GFLOP/s** in float32, the better of oneDNN's (as a 1x1 convolution) and"
+        f" torch.mm's ({usual:.0f} GFLOP/s).",
+        table([*header, "of the sgemm peak"], rows),
+        table(["augmentation, one thread", "images/s"], augmented),
+    ]
+
+
+def main() -> int:
+    """Measure every variant in turn, in several rounds."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=30, help="measured steps of each variant, over three rounds")
+    add_output(parser)
+    options = parser.parse_args()
+    keep_freed_memory()
+    seconds, peaks = measure(build_variants(options.batch), options.steps)
     peak = max(max(each.values()) for each in peaks)
-    usual = max(each["torch.mm"] for each in peaks)
-    result: dict[str, Any] = {
+    result = {
         "batch": options.batch,
-        "processor": processor(),
-        "torch": str(torch.__version__),
         "torch_threads": torch.get_num_threads(),
         "sgemm_gflops": peak / 1e9,
         "sgemm_gflops_each_round": [{name: value / 1e9 for name, value in each.items()} for each in peaks],
-        "variants": {},
+        "variants": {name: rates(name, options.batch, times, peak) for name, times in seconds.items()},
+        "augmented_images_per_second": augmented_per_second(),
     }
-    lines = [
-        "# A step of the reference network on the CPU",
-        "",
-        f"Batch {options.batch}, {torch.get_num_threads()} threads on {os.cpu_count()} cores ({processor()}), torch"
-        f" {torch.__version__}. The machine's sgemm peak in the same run: **{peak / 1e9:.0f} GFLOP/s** in float32, the"
-        f" better of oneDNN's (as a 1x1 convolution) and torch.mm's ({usual / 1e9:.0f} GFLOP/s).",
-        "",
-        "| step | images/s, median | best | million multiply-adds an image | GFLOP/s | of the sgemm peak |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    for name, times in seconds.items():
-        middle = statistics.median(times)
-        rate = counts[name] / middle
-        adds = counts[name] / options.batch / 2
-        result["variants"][name] = {
-            "images_per_second": options.batch / middle,
-            "best_images_per_second": options.batch / min(times),
-            "multiply_adds_per_image": adds,
-            "gflops": rate / 1e9,
-            "of_sgemm_peak": rate / peak,
-        }
-        lines.append(
-            f"| {name} | {options.batch / middle:.0f} | {options.batch / min(times):.0f} | {adds / 1e6:.1f}"
-            f" | {rate / 1e9:.0f} | {rate / peak:.0%} |"
-        )
-    lines += ["", "| augmentation, one thread | images/s |", "|---|---:|"]
-    result["augmented_images_per_second"] = augmented_per_second()
-    lines += [f"| {name} | {speed:,.0f} |" for name, speed in result["augmented_images_per_second"].items()]
-    text = "\n".join([*lines, "", f"Made by `python benchmarks/step.py {' '.join(sys.argv[1:])}`."]) + "\n"
-    print(text)
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.with_suffix(".md").write_text(text, encoding="utf-8")
-        options.output.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    publish(
+        options.output,
+        "A step of the reference network on the CPU",
+        paragraphs(result),
+        result,
+        n=ROUNDS * max(1, options.steps // ROUNDS),
+        repeated=f"steps of each variant, in {ROUNDS} rounds of all in turn",
+    )
     return 0
 
 

@@ -11,8 +11,7 @@ their augmentation and the workers' start, not imports, evaluation, validation, 
 tested, once. Machines are noisy: read the ratio. Run it on an idle machine.
 
 ``--fraction 0.1`` trains (a) for a tenth of its steps and extrapolates its seconds, as all its epochs cost the same; it
-then has no accuracy. (b), whose epochs differ, is always run whole. Results are written after every run: OUTPUT.md
-and OUTPUT.json.
+then has no accuracy. (b), whose epochs differ, is always run whole. The result is written after every run.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -30,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pages import add_output, mean_percent, publish, spread, table
 
 EPOCHS, BATCH, WORKERS = 24, 128, 2
 BAR, TARGET = 10, 0.85
@@ -177,68 +176,61 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
     for recipe in ("plain", "fast"):
         chosen = [run for run in runs if run["recipe"] == recipe]
         if chosen:
-            seconds = [run["seconds"] for run in chosen]
+            seconds = spread([run["seconds"] for run in chosen])
             tested = [run["test_accuracy"] for run in chosen if run["test_accuracy"] is not None]
+            accuracy = spread(tested) if tested else None
             summary[recipe] = {
                 "num_runs": len(chosen),
                 "epochs": chosen[0]["epochs"],
-                "median_seconds": statistics.median(seconds),
-                "least_seconds": min(seconds),
-                "greatest_seconds": max(seconds),
+                "seconds": seconds,
+                "median_seconds": seconds["median"],
+                "least_seconds": seconds["least"],
+                "greatest_seconds": seconds["greatest"],
                 "images_per_second": statistics.median(run["images"] / run["seconds"] for run in chosen),
                 "num_tested": len(tested),
-                "mean_test_accuracy": statistics.mean(tested) if tested else None,
-                "standard_deviation": statistics.stdev(tested) if len(tested) > 1 else None,
-                "least_test_accuracy": min(tested, default=None),
+                "test_accuracy": accuracy,
+                "mean_test_accuracy": accuracy["mean"] if accuracy else None,
+                "standard_deviation": accuracy["standard_deviation"] if accuracy else None,
+                "least_test_accuracy": accuracy["least"] if accuracy else None,
             }
     if len(summary) == 2:
         summary["ratio"] = summary["plain"]["median_seconds"] / summary["fast"]["median_seconds"]
     return summary
 
 
-def markdown(summary: dict[str, Any], runs: list[dict[str, Any]], fraction: float, command: str) -> str:
-    """The result as a page."""
-    lines = [
-        f"# Seconds of training to {TARGET:.0%} of CIFAR-10",
-        "",
-        "| recipe | n | seconds, median | least to greatest | epochs | images/s | test accuracy |",
-        "|---|---:|---:|---:|---:|---:|---|",
-    ]
+def paragraphs(summary: dict[str, Any], runs: list[dict[str, Any]], fraction: float) -> list[str]:
+    """The page: a row for each recipe, what it ran on, and a row for each run."""
+    rows = []
     for recipe in ("plain", "fast"):
         if recipe in summary:
             row = summary[recipe]
             accuracy = "not measured: a part of the run"
-            if row["mean_test_accuracy"] is not None:
-                spread = row["standard_deviation"]
-                accuracy = f"{row['mean_test_accuracy']:.2%}" + ("" if spread is None else f" ± {100 * spread:.2f}")
-                accuracy += f" (n = {row['num_tested']}, least {row['least_test_accuracy']:.2%})"
-            lines.append(
-                f"| {recipe} | {row['num_runs']} | {row['median_seconds']:.1f} | {row['least_seconds']:.1f} to"
-                f" {row['greatest_seconds']:.1f} | {row['epochs']} | {row['images_per_second']:.0f} | {accuracy} |"
-            )
+            if row["test_accuracy"] is not None:
+                least = f"least {row['least_test_accuracy']:.2%}"
+                accuracy = f"{mean_percent(row['test_accuracy'])} (n = {row['num_tested']}, {least})"
+            seconds = [f"{row['median_seconds']:.1f}", f"{row['least_seconds']:.1f} to {row['greatest_seconds']:.1f}"]
+            rows.append([recipe, row["num_runs"], *seconds, row["epochs"], f"{row['images_per_second']:.0f}", accuracy])
+    header = ["recipe", "n", "seconds, median", "least to greatest", "epochs", "images/s", "test accuracy"]
+    found = [table(header, rows)]
     if "ratio" in summary:
-        lines += ["", f"**The fast recipe takes 1/{summary['ratio']:.1f} of the plain recipe's time.**"]
+        found.append(f"**The fast recipe takes 1/{summary['ratio']:.1f} of the plain recipe's time.**")
     if fraction < 1 and "plain" in summary:
-        lines += [
-            "",
-            f"The plain recipe's seconds are extrapolated from {fraction:.1%} of its steps: its epochs are all alike.",
-        ]
+        found.append(
+            f"The plain recipe's seconds are extrapolated from {fraction:.1%} of its steps: its epochs are all alike."
+        )
     fast = next((run for run in runs if run["recipe"] == "fast"), None)
-    machine = f"{fast['processor']}, {fast['device']}, {fast['precision']}" if fast else platform.processor()
-    lines += [
-        "",
-        f"Machine: {os.cpu_count()} cores, {machine} for the fast recipe, float32 for the plain one. Accuracies are of"
-        " the last weights on the 10,000 test images, read once, without test-time augmentation; ± is a standard"
-        " deviation in points.",
-        "",
-        "| run | seed | seconds | images/s | test accuracy |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    ran = f"The fast recipe ran on {fast['processor']}, {fast['device']}, {fast['precision']}; " if fast else ""
+    each = []
     for run in runs:
         accuracy = "" if run["test_accuracy"] is None else f"{run['test_accuracy']:.2%}"
         speed = run["images"] / run["seconds"]
-        lines.append(f"| {run['recipe']} | {run['seed']} | {run['seconds']:.1f} | {speed:.0f} | {accuracy} |")
-    return "\n".join([*lines, "", f"Made by `{command}`."]) + "\n"
+        each.append([run["recipe"], run["seed"], f"{run['seconds']:.1f}", f"{speed:.0f}", accuracy])
+    return [
+        *found,
+        f"{ran}the plain one in float32 on the CPU. Accuracies are of the last weights on the 10,000 test images, read"
+        " once, without test-time augmentation; ± is a standard deviation in points.",
+        table(["run", "seed", "seconds", "images/s", "test accuracy"], each),
+    ]
 
 
 def main() -> int:
@@ -248,7 +240,7 @@ def main() -> int:
     parser.add_argument("--plain-seeds", type=int, default=1, help="runs of the plain recipe")
     parser.add_argument("--fraction", type=float, default=1.0, help="part of the plain recipe's steps to run")
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--output", type=Path)
+    add_output(parser)
     parser.add_argument("--only", choices=["plain", "fast"], help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     options, rest = parser.parse_known_args()  # what is left goes to `thimble train --recipe fast`
@@ -260,22 +252,25 @@ def main() -> int:
     if options.only == "fast":
         print(json.dumps(run_fast(options.seed, options.data_dir, rest)))
         return 0
+    turns = [
+        (recipe, seed)
+        for seed in range(max(options.seeds, options.plain_seeds))
+        for recipe, wanted in (("plain", options.plain_seeds), ("fast", options.seeds))
+        if seed < wanted
+    ]
     runs: list[dict[str, Any]] = []
-    for seed in range(max(options.seeds, options.plain_seeds)):
-        for recipe, wanted in (("plain", options.plain_seeds), ("fast", options.seeds)):
-            if seed < wanted:
-                runs.append(run_child(recipe, seed, options, rest))
-                summary = summarise(runs)
-                command = f"python benchmarks/time_to_accuracy.py {' '.join(sys.argv[1:])}"
-                text = markdown(summary, runs, options.fraction, command)
-                if options.output:
-                    options.output.parent.mkdir(parents=True, exist_ok=True)
-                    options.output.with_suffix(".md").write_text(text, encoding="utf-8")
-                    values = {"fraction": options.fraction, "summary": summary, "runs": runs}
-                    options.output.with_suffix(".json").write_text(
-                        json.dumps(values, indent=2) + "\n", encoding="utf-8"
-                    )
-    print(text)
+    for recipe, seed in turns:
+        runs.append(run_child(recipe, seed, options, rest))
+        summary = summarise(runs)
+        publish(
+            options.output,
+            f"Seconds of training to {TARGET:.0%} of CIFAR-10",
+            paragraphs(summary, runs, options.fraction),
+            {"fraction": options.fraction, "summary": summary, "runs": runs},
+            n=len(runs),
+            repeated="runs, the recipes in turn",
+            show=len(runs) == len(turns),
+        )
     return 0
 
 

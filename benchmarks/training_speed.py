@@ -3,19 +3,17 @@
     python benchmarks/training_speed.py [--rounds 3] [--steps 30] --output benchmarks/results/training_speed
 
 Runs the reference network's training step at batch 128 on random images, each variant in a process of its own, in turn,
-several rounds. Machines are noisy: read the ratios. Writes OUTPUT.md and OUTPUT.json. Run it on an idle machine.
+several rounds. Machines are noisy: read the ratios. Run it on an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from pages import Spread, add_output, publish, spread, table
 
 VARIANTS = {
     "NCHW": (False, False),
@@ -56,12 +54,30 @@ def measure(channels_last: bool, keep: bool, steps: int) -> float:
     return BATCH * steps / (time.perf_counter() - started)
 
 
+def paragraphs(speeds: dict[str, Spread], steps: int) -> list[str]:
+    """The page: how it was measured, and a row for each variant."""
+    base = speeds["NCHW"]["median"]
+    cells = [
+        [
+            name,
+            f"{values['median']:.0f}",
+            f"{values['least']:.0f} to {values['greatest']:.0f}",
+            f"{values['median'] / base:.2f}",
+        ]
+        for name, values in speeds.items()
+    ]
+    return [
+        f"Batch {BATCH}, float32, {steps} steps a process after 5 to warm up.",
+        table(["variant", "images/s, median", "least to greatest", "against NCHW"], cells),
+    ]
+
+
 def main() -> int:
     """Run every variant in every round, or, as a child, one variant."""
-    parser = argparse.ArgumentParser(description="Compare the training speed of memory layouts and heap settings.")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--output", type=Path)
+    add_output(parser)
     parser.add_argument("--only", choices=VARIANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
@@ -75,25 +91,15 @@ def main() -> int:
             speeds[name].append(
                 float(subprocess.run(child, check=True, capture_output=True, text=True, encoding="utf-8").stdout)
             )
-    base = statistics.median(speeds["NCHW"])
-    lines = [
-        "# Training steps of the reference network on the CPU",
-        "",
-        f"Batch {BATCH}, float32, {options.steps} steps a process after 5 to warm up, {options.rounds} rounds in turn,"
-        f" {os.cpu_count()} cores.",
-        "",
-        "| variant | images/s, median | least to greatest | against NCHW |",
-        "|---|---:|---:|---:|",
-    ]
-    for name, values in speeds.items():
-        middle = statistics.median(values)
-        lines.append(f"| {name} | {middle:.0f} | {min(values):.0f} to {max(values):.0f} | {middle / base:.2f} |")
-    text = "\n".join([*lines, "", f"Made by `python benchmarks/training_speed.py {' '.join(sys.argv[1:])}`."]) + "\n"
-    print(text)
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.with_suffix(".md").write_text(text, encoding="utf-8")
-        options.output.with_suffix(".json").write_text(json.dumps(speeds, indent=2) + "\n", encoding="utf-8")
+    spreads = {name: spread(values) for name, values in speeds.items()}
+    publish(
+        options.output,
+        "Training steps of the reference network on the CPU",
+        paragraphs(spreads, options.steps),
+        {**speeds, "steps": options.steps, "spreads": spreads},
+        n=options.rounds,
+        repeated="rounds of all variants in turn",
+    )
     return 0
 
 

@@ -9,6 +9,7 @@ import sys
 import tomllib
 
 import pytest
+import yaml
 from places import ROOT
 
 import thimble
@@ -104,3 +105,13 @@ def test_the_command_is_declared_and_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"thimble": "thimble.cli.main:main"}
     assert callable(getattr(importlib.import_module("thimble.cli.main"), "main", None))
+
+
+def test_the_citation_says_what_the_package_says() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == thimble.__version__
+    assert citation["license"] == project["license"]
+    assert citation["authors"] == project["authors"]
+    assert citation["keywords"] == project["keywords"]
