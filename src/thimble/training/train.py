@@ -6,7 +6,6 @@ last averaged weights are tested, once, and saved.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +69,7 @@ def train(
         resume: a run folder to go on with instead of beginning a new one. On the CPU, with as many threads, the result
             is that of an uninterrupted run, to the last bit.
         observer: told how it goes.
-        changes: fields of the configuration that differ, e.g. ``thimble.train(data="shapes10", epochs=2)``.
+        changes: settings that differ, by name, e.g. ``thimble.train(data="shapes10", epochs=2)``.
 
     Raises:
         UserError: settings, data or folder are not as they should be, or the folder is being trained in.
@@ -81,31 +80,29 @@ def train(
     recipe = take("recipe", recipe, str | None, "the name of a recipe")
     run: Path | None = take("resume", resume, Path | None, "the folder of a run")
     observer = take("observer", observer, Observer | None, "an Observer")
-    unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(TrainConfig)})
-    if unknown:
-        raise UserError(f"unknown setting {unknown[0]}: expected fields of TrainConfig, such as epochs")
     if recipe is not None and (config is not None or resume is not None):
         raise UserError(f"recipe {recipe!r} beside a configuration or a run to resume: expected one of them")
     if config is None:
         config = find_recipe(recipe or DEFAULT_RECIPE) if run is None else read_config(run)
-    config = dataclasses.replace(config, **changes)
-    if config.precision == "auto":  # the run keeps what it began with, wherever it is resumed
-        config = dataclasses.replace(config, precision="bf16" if has_bfloat16(config.device) else "float32")
+    config = config.changed(**changes)
+    if config.network.precision == "auto":  # the run keeps what it began with, wherever it is resumed
+        config = config.changed(precision="bf16" if has_bfloat16(config.run.device) else "float32")
     observer = observer or Observer()
-    if config.model not in list_models():
-        raise UserError(f"--model {config.model}: expected one of {', '.join(list_models())}")
-    check_place(run or config.runs / (config.name or ""))
+    if config.network.model not in list_models():
+        raise UserError(f"--model {config.network.model}: expected one of {', '.join(list_models())}")
+    check_place(run or config.run.runs / (config.run.name or ""))
     if run is not None:
-        config = dataclasses.replace(config, fallback=False)  # a run does not change its data on the way
+        config = config.changed(fallback=False)  # a run does not change its data on the way
     launch = launched()
     with Claim(config, run, first=launch.rank == 0) as claim:
         if run is not None:
             check_data_dir(run, config)
-        teacher = None if config.teacher is None else Teacher(config.teacher)  # a wrong name waits for no download
-        bank = None if config.bank is None else load_bank(config.bank)
+        taught = config.distillation
+        teacher = None if taught.teacher is None else Teacher(taught.teacher)  # a wrong name waits for no download
+        bank = None if taught.bank is None else load_bank(taught.bank)
         if bank is not None:  # whatever the run says of its augmentation is true
-            config = dataclasses.replace(config, augment=bank.views.augment, mix_probability=bank.views.mixed_share)
-        fabric = start_fabric(config.device, config.precision, launch)
+            config = config.changed(augment=bank.views.augment, mix_probability=bank.views.mixed_share)
+        fabric = start_fabric(config.run.device, config.network.precision, launch)
         config, data, validation = _load_data(config, bank, fabric, observer)
         return _trained(begin(config, claim, fabric, data, validation, teacher, bank, observer))
 
@@ -114,7 +111,7 @@ def _trained(session: Session) -> TrainResult:
     """Train to the end, test and save; or say how to go on."""
     try:
         # The loop alone: a download stops at once, and a test can be done again.
-        with stop_on_signal() as stop, compiling(session.config.compile):
+        with stop_on_signal() as stop, compiling(session.config.run.compile):
             train_epochs(session, stop)
         return _finish(session)
     except KeyboardInterrupt:  # impatient, or during the test
@@ -130,33 +127,34 @@ def _load_data(
     """The training and validation images; and the configuration, which the fallback changes."""
     with fabric.rank_zero_first():  # one process downloads, the others find it done
         try:
-            whole = load_dataset(config.data, "train", config.data_dir, progress=True)
+            whole = load_dataset(config.dataset.data, "train", config.run.data_dir, progress=True)
         except DataUnavailable as error:
-            if not config.fallback:
+            if not config.run.fallback:
                 raise
             observer.message(f"CIFAR-10 IS NOT HERE. {error}")
             observer.message("TRAINING ON THE BUILT-IN shapes10 INSTEAD: the figures below are not CIFAR-10's.")
-            config = dataclasses.replace(config, data="shapes10")
+            config = config.changed(data="shapes10")
             whole = load_dataset("shapes10", "train")
     if bank is not None:
         bank.check(whole)
-    data, validation = split(whole, config.validation)
-    if config.train_images is not None:
-        if config.train_images > len(data):
-            raise UserError(f"--train-images {config.train_images}: expected at most {len(data)}")
-        data = data.subset(torch.arange(config.train_images))
-    fewest = num_kept(config.epochs, config.epochs, len(data), config.skip_easy)
-    if fewest < config.batch_size:
-        raise UserError(f"--batch-size {config.batch_size}: expected at most the {fewest} images of an epoch")
-    if config.batch_size % fabric.world_size or config.batch_size < 2 * fabric.world_size:
-        raise UserError(f"--batch-size {config.batch_size}: expected a multiple of the {fabric.world_size} processes")
+    data, validation = split(whole, config.dataset.validation)
+    train_images, epochs, batch_size = config.dataset.train_images, config.schedule.epochs, config.schedule.batch_size
+    if train_images is not None:
+        if train_images > len(data):
+            raise UserError(f"--train-images {train_images}: expected at most {len(data)}")
+        data = data.subset(torch.arange(train_images))
+    fewest = num_kept(epochs, epochs, len(data), config.hard_images.skip_easy)
+    if fewest < batch_size:
+        raise UserError(f"--batch-size {batch_size}: expected at most the {fewest} images of an epoch")
+    if batch_size % fabric.world_size or batch_size < 2 * fabric.world_size:
+        raise UserError(f"--batch-size {batch_size}: expected a multiple of the {fabric.world_size} processes")
     return config, data, validation
 
 
 def _finish(session: Session) -> TrainResult:
     """Test the last averaged weights, save them, and close the logs."""
     config, run, model, history = session.config, session.run, session.average.model, session.progress.history
-    test = evaluate(model, load_dataset(config.data, "test", config.data_dir))
+    test = evaluate(model, load_dataset(config.dataset.data, "test", config.run.data_dir))
     low, high = test.accuracy_interval
     closing = (
         f"**Test: {test.accuracy:.2%}** of {test.num_images:,} images (95% interval {low:.2%} to {high:.2%}),"
@@ -168,7 +166,11 @@ def _finish(session: Session) -> TrainResult:
         write_logs(run, headline(config), history, closing)
         metadata = {
             "recipe": to_dict(config),
-            "data": {"name": config.data, "train_images": len(session.data), "validation_images": config.validation},
+            "data": {
+                "name": config.dataset.data,
+                "train_images": len(session.data),
+                "validation_images": config.dataset.validation,
+            },
             "metrics": {"last_epoch": history[-1], "test": test.to_dict()},
             "teacher_sha256": session.progress.teacher or None,
             "bank_sha256": session.progress.bank or None,

@@ -1,0 +1,28 @@
+"""The settings of the data: what is trained on, and what is set aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from thimble.system.settings import adopt, require_types, require_whole
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on, and what is set aside."""
+
+    data: Literal["cifar10", "shapes10"] = "cifar10"
+    """What to train on: CIFAR-10, or the built-in drawings that need no file."""
+
+    validation: int = 5000
+    """Training images set aside for validation, the same in every run; 0 trains on all of them."""
+
+    train_images: int | None = None
+    """Use only so many training images (None: all that validation leaves). For quick trials."""
+
+    def __post_init__(self) -> None:
+        adopt(self)
+        require_whole(self, "validation", 0, 2**63 - 1)
+        require_whole(self, "train_images", 1, 2**63 - 1)
+        require_types(self)
