@@ -25,6 +25,11 @@ def later(default: Any, *, before: Any) -> Any:
     return dataclasses.field(default=default, metadata={"before": before})
 
 
+def before(settings: Any) -> dict[str, Any]:
+    """What stands for the fields of a settings class that a file lacks because they did not exist: see ``later``."""
+    return {each.name: each.metadata["before"] for each in dataclasses.fields(settings) if "before" in each.metadata}
+
+
 @functools.cache
 def _hints(settings: Any) -> dict[str, Any]:
     return get_type_hints(settings)

@@ -20,6 +20,7 @@ from thimble.storage.state import STATE_FILE, STATE_FOLDER
 from thimble.storage.weights import WEIGHTS_FILE
 from thimble.system.arguments import described, is_whole
 from thimble.system.json_text import read_object
+from thimble.system.settings import before
 from thimble.training.tricks.distillation import PLACES
 
 from .config import TrainConfig, groups_by_name
@@ -57,25 +58,22 @@ def from_dict(values: dict[str, Any]) -> TrainConfig:
     augment = values.get("augment")
     if not isinstance(augment, dict):
         raise UserError("not the configuration of a Thimble run: it lacks augment, or has it as no object")
-    groups = [group for name, group in groups_by_name().items() if name != "augment"]
-    single = [field for field in dataclasses.fields(TrainConfig) if field.name not in groups_by_name()]
-    flat = [*single, *(field for group in groups for field in dataclasses.fields(group))]
-    settings = _completed({name: value for name, value in values.items() if name != "augment"}, flat)
-    return TrainConfig.of(
-        **settings, augment=AugmentConfig(**_completed(augment, list(dataclasses.fields(AugmentConfig))))
-    )
+    flat = [TrainConfig, *(group for name, group in groups_by_name().items() if name != "augment")]
+    settings = _completed({name: value for name, value in values.items() if name != "augment"}, *flat)
+    return TrainConfig.of(**settings, augment=AugmentConfig(**_completed(augment, AugmentConfig)))
 
 
-def _completed(found: dict[str, Any], fields: list[dataclasses.Field[Any]]) -> dict[str, Any]:
-    """What was found, with each field that it lacks as things were before there was such a field.
+def _completed(found: dict[str, Any], *groups: Any) -> dict[str, Any]:
+    """What was found, with each setting that it lacks as things were before there was such a setting.
 
-    A default must not stand in for what the run was made with: a field without a ``before`` was always written.
+    A default must not stand in for what the run was made with: a setting without a ``before`` was always written.
     """
-    before = {each.name: each.metadata["before"] for each in fields if "before" in each.metadata}
-    completed, names = {**before, **found}, {each.name for each in fields}
+    names = {each.name for group in groups for each in dataclasses.fields(group)} - groups_by_name().keys()
+    completed = {name: value for group in groups for name, value in before(group).items()} | found
     for what, difference in (("lacks", names - completed.keys()), ("has an unknown", completed.keys() - names)):
         if difference:
-            raise UserError(f"not the configuration of a Thimble run: it {what} {', '.join(sorted(difference))[:200]}")
+            listed = ", ".join(sorted(difference))[:200]
+            raise UserError(f"not the configuration of a Thimble run: it {what} {listed}")
     return completed
 
 
