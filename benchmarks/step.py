@@ -62,7 +62,7 @@ def steps(batch: int, precision: str, optimizer: str) -> dict[str, Callable[[], 
     torch.manual_seed(0)
     config = fast() if optimizer == "muon" else reference()
     model = build_model("reference").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizers, average = build_optimizers(model, config), WeightAverage(model, config.ema_decay)
+    optimizers, average = build_optimizers(model, config.optimization), WeightAverage(model, config.averaging.ema_decay)
     images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.arange(batch) % 10
 

@@ -39,7 +39,7 @@ def measure(channels_last: bool, keep: bool, steps: int) -> float:
     torch.manual_seed(0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model = build_model("reference").to(memory_format=layout)  # type: ignore[call-overload]
-    [optimizer], average = build_optimizers(model, TrainConfig()), WeightAverage(model, 0.99)
+    [optimizer], average = build_optimizers(model, TrainConfig().optimization), WeightAverage(model, 0.99)
     images = torch.randn(BATCH, 3, 32, 32).to(memory_format=layout)
     labels = torch.arange(BATCH) % 10
     started = 0.0

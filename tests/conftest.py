@@ -41,7 +41,7 @@ def little_data(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def little_run(little_data: None, tmp_path: Path) -> TrainConfig:
     """A training of 2 epochs of 5 steps, with everything random in it switched on."""
-    return TrainConfig(
+    return TrainConfig.of(
         data="shapes10",
         validation=40,
         epochs=2,

@@ -9,7 +9,6 @@ killed. Every tenth round also kills the writing of the run's report. Prints a l
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import random
@@ -141,7 +140,7 @@ def go_on(config: TrainConfig, countdown: Countdown | None = None) -> None:
     """What a person does: begin the run, or resume it if it is there and has not ended."""
     if countdown:
         countdown.install()
-    run = config.runs / str(config.name)
+    run = config.run.runs / str(config.run.name)
     if not (run / "model.safetensors").is_file():
         train(**({"resume": run} if run.exists() else {"config": config}))
 
@@ -150,7 +149,7 @@ def check_whole(run: Path) -> str:
     """Whatever is in a killed run's folder is whole; returns how far it came."""
     if not run.exists():
         return "nothing"
-    assert read_config(run).name == run.name
+    assert read_config(run).run.name == run.name
     json.loads((run / "environment.json").read_text())
     if (run / "model.safetensors").exists():
         load_weights(run / "model.safetensors")
@@ -205,7 +204,7 @@ def kill_report(run: Path, random_: random.Random) -> str:
 def main(folder: Path, rounds: int) -> None:
     torch.set_num_threads(1)
     SOURCES["shapes10"] = f"{__name__}:TwoSteps"
-    config = TrainConfig(
+    config = TrainConfig.of(
         data="shapes10", validation=20, epochs=EPOCHS, batch_size=16, dropout=0.1, device="cpu", workers=0,
         optimizer="muon", skip_easy=0.0, runs=folder, name="reference",
     )  # fmt: skip
@@ -217,7 +216,7 @@ def main(folder: Path, rounds: int) -> None:
     seconds = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
     for number in range(rounds):
         random_ = random.Random(number)
-        mine = dataclasses.replace(config, name=f"round-{number}")
+        mine = config.changed(name=f"round-{number}")
         run = folder / f"round-{number}"
         story = []
         for _ in range(random_.choice((1, 1, 2))):

@@ -19,7 +19,7 @@ IMPORT = "import thimble"
 HELP = """
 from thimble.cli.main import main
 try:
-    main(['--help'])
+    main([{arguments}])
 except SystemExit as error:
     assert error.code == 0
 """
@@ -45,13 +45,18 @@ def test_importing_it_loads_nothing_heavy() -> None:
     assert "torch" in loaded_by("import thimble; thimble.build_model")  # so it would have been seen
 
 
-def test_help_loads_nothing_heavy() -> None:
-    loaded = loaded_by(HELP)
+@pytest.mark.parametrize("arguments", ["'--help'", "'train', '--help'", "'train', '--recipe', 'record', '--help'"])
+def test_help_loads_nothing_heavy(arguments: str) -> None:
+    loaded = loaded_by(HELP.format(arguments=arguments))
     assert "tyro" in loaded
     assert not loaded & {*HEAVY, "numpy", "PIL"}
 
 
-@pytest.mark.parametrize("arguments", [("-c", IMPORT), ("-m", "thimble", "--help")], ids=["import", "help"])
+@pytest.mark.parametrize(
+    "arguments",
+    [("-c", IMPORT), ("-m", "thimble", "--help"), ("-m", "thimble", "train", "--help")],
+    ids=["import", "help", "train"],
+)
 def test_it_answers_within_half_a_second(arguments: tuple[str, ...]) -> None:
     """In processor time, the least of several: on a busy machine the clock on the wall tells of others' work."""
     least = float("inf")

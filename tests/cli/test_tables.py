@@ -18,7 +18,7 @@ from thimble.training.progress import Progress
 def test_the_bar_of_an_epoch_has_the_steps_of_that_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(num_batches=10, num_steps=17, num_processes=1)
     with TrainingConsole() as console:
-        console.start(Path("run"), TrainConfig(skip_easy=0.3), progress)
+        console.start(Path("run"), TrainConfig.of(skip_easy=0.3), progress)
         for count in (10, 7):  # the second epoch leaves out easy images
             progress.num_batches = count
             for batch in range(1, count + 1):

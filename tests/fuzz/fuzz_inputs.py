@@ -64,7 +64,7 @@ def small_model() -> Classifier:
 
 
 def training(model: Classifier) -> tuple[list[torch.optim.Optimizer], WeightAverage, Hardness]:
-    optimizers = build_optimizers(model, TrainConfig())
+    optimizers = build_optimizers(model, TrainConfig().optimization)
     return optimizers, WeightAverage(model, 0.9), Hardness(40, torch.device("cpu"))
 
 
@@ -104,7 +104,7 @@ def _state(folder: Path) -> list[bytes]:
 
 
 def _config(folder: Path) -> list[bytes]:
-    return [json.dumps(to_dict(TrainConfig(name="x", image_sizes=(16, 32))), indent=2).encode()]
+    return [json.dumps(to_dict(TrainConfig.of(name="x", image_sizes=(16, 32))), indent=2).encode()]
 
 
 def _metrics(folder: Path) -> list[bytes]:

@@ -50,7 +50,7 @@ def other_network() -> Classifier:
 def make_run(folder: Path, model: Classifier | None = None, epochs: int = 3) -> Path:
     folder.mkdir(parents=True)
     save_weights(folder / "model.safetensors", model or network(), SHAPES)
-    write_logs(folder, headline(TrainConfig(data="shapes10", epochs=epochs)), history(epochs))
+    write_logs(folder, headline(TrainConfig.of(data="shapes10", epochs=epochs)), history(epochs))
     return folder
 
 
@@ -290,7 +290,7 @@ def test_curves_that_are_not_there_are_reported_after_the_tables(
 def test_runs_that_were_trained(little_run: TrainConfig, tmp_path: Path) -> None:
     """The real thing, with and without validation."""
     first = train(little_run).run
-    second = train(dataclasses.replace(little_run, name="second", validation=0, epochs=1)).run
+    second = train(little_run.changed(name="second", validation=0, epochs=1)).run
     result = compare([first, second])
     assert [model.epochs for model in result.models] == [2, 1]
     assert all((model.training_seconds or 0) > 0 for model in result.models)

@@ -164,7 +164,7 @@ def test_other_networks_too(name: str, tmp_path: Path, little_test: None) -> Non
     data = shapes10(10)
     model = build_model(name)
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
-    metadata = {"recipe": to_dict(TrainConfig(model=name)), "data": {"name": "shapes10"}}
+    metadata = {"recipe": to_dict(TrainConfig.of(model=name)), "data": {"name": "shapes10"}}
     save_weights(tmp_path / "x.safetensors", model, metadata)
     text = write_report(tmp_path / "x.safetensors", tmp_path / "x.html").read_text()
     assert ("exceeded" in text) == (name == "teacher-2m")
@@ -250,13 +250,13 @@ def test_training_writes_it_by_default(
     little_run: TrainConfig, little_test: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ["train", "--data", "shapes10", "--validation", "40", "--epochs", "1", "--batch-size", "16"]
-    common += ["--device", "cpu", "--runs", str(little_run.runs)]
+    common += ["--device", "cpu", "--runs", str(little_run.run.runs)]
     assert cli.main([*common, "--name", "with"]) == 0
-    assert f"report: {little_run.runs / 'with' / 'report.html'}" in capsys.readouterr().out.replace("\n", "")
-    assert (little_run.runs / "with" / "report" / "curves.svg").is_file()
+    assert f"report: {little_run.run.runs / 'with' / 'report.html'}" in capsys.readouterr().out.replace("\n", "")
+    assert (little_run.run.runs / "with" / "report" / "curves.svg").is_file()
     assert cli.main([*common, "--name", "without", "--no-report"]) == 0
-    assert not (little_run.runs / "without" / "report.html").exists()
-    load_model(little_run.runs / "without")
+    assert not (little_run.run.runs / "without" / "report.html").exists()
+    load_model(little_run.run.runs / "without")
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

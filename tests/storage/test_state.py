@@ -18,8 +18,7 @@ from thimble.models import build_model
 from thimble.models.classifier import Classifier
 from thimble.storage.logs import COLUMNS
 from thimble.storage.state import ROW, check_record, load_state, save_state
-from thimble.training.config import TrainConfig
-from thimble.training.optimizers import build_optimizers
+from thimble.training.optimizers import OptimizerConfig, build_optimizers
 from thimble.training.progress import Progress
 from thimble.training.resume import restore_progress, save_progress
 from thimble.training.tricks.averaging import WeightAverage
@@ -37,7 +36,7 @@ class Run:
 
     def __init__(self, folder: Path, optimizer: str = "muon") -> None:
         self.folder = folder
-        config = TrainConfig(optimizer=optimizer)  # type: ignore[arg-type]
+        config = OptimizerConfig(optimizer=optimizer)  # type: ignore[arg-type]
         torch.manual_seed(0)
         self.model = build_model("reference", num_classes=3)
         self.optimizers = build_optimizers(self.model, config)

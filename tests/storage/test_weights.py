@@ -59,7 +59,7 @@ def test_its_metadata_tell_of_its_test_and_its_recipe(name: str) -> None:
     assert (test["data"], test["num_images"], test["flip"]) == ("cifar10", 10_000, False)
     assert test["accuracy"] >= 0.89
     assert sum(row[index] for index, row in enumerate(test["confusion"])) / 10_000 == pytest.approx(test["accuracy"])
-    assert from_dict(metadata["recipe"]).model == name
+    assert from_dict(metadata["recipe"]).network.model == name
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -26,6 +26,7 @@ from thimble.sharing.card import model_card, write_card
 from thimble.storage.find import load_model, load_pretrained, name_of, run_folder_of
 from thimble.system.arguments import adopted, expanded
 from thimble.training.config import TrainConfig
+from thimble.training.schedules import ScheduleConfig
 
 IMAGE = torch.zeros(3, 32, 32, dtype=torch.uint8)
 
@@ -37,17 +38,17 @@ def reference() -> Classifier:
 
 def test_numbers_of_numpy_and_pytorch_are_numbers() -> None:
     augment = AugmentConfig(flip_probability=np.float32(0.5), cutout_size=np.array([0.125, 0.25]))  # type: ignore[arg-type]
-    config = TrainConfig(
-        seed=np.int64(3),  # type: ignore[arg-type]
-        epochs=torch.tensor(2),  # type: ignore[arg-type]
+    config = TrainConfig.of(
+        seed=np.int64(3),
+        epochs=torch.tensor(2),
         learning_rate=np.float64(0.5),
-        fallback=np.bool_(True),  # type: ignore[arg-type]
-        train_images=np.uint8(100),  # type: ignore[arg-type]
-        image_sizes=[np.int32(16), 32],  # type: ignore[arg-type]
-        mix_ramp=[0, 1],  # type: ignore[arg-type]
+        fallback=np.bool_(True),
+        train_images=np.uint8(100),
+        image_sizes=[np.int32(16), 32],
+        mix_ramp=[0, 1],
         augment=augment,
     )
-    assert config == TrainConfig(
+    assert config == TrainConfig.of(
         seed=3,
         epochs=2,
         learning_rate=0.5,
@@ -58,14 +59,14 @@ def test_numbers_of_numpy_and_pytorch_are_numbers() -> None:
         augment=AugmentConfig(),
     )
     assert type(config.seed) is int
-    assert type(config.learning_rate) is float
-    assert type(config.fallback) is bool
+    assert type(config.optimization.learning_rate) is float
+    assert type(config.run.fallback) is bool
     assert augment.cutout_size == (0.125, 0.25)
 
 
 @pytest.mark.parametrize("value", [None, "3", b"x", [], (), {}, object(), True, 2.5, np.zeros(2), nn.Linear(1, 1)])
 def test_what_is_no_number_is_told_in_a_line(value: Any) -> None:
-    for settings, name in ((TrainConfig, "epochs"), (TrainConfig, "seed"), (AugmentConfig, "flip_probability")):
+    for settings, name in ((ScheduleConfig, "epochs"), (TrainConfig, "seed"), (AugmentConfig, "flip_probability")):
         with pytest.raises(UserError, match=r"^--[a-z-]+ .*: expected a .*$"):
             settings(**{name: value})
 
@@ -87,7 +88,7 @@ def test_what_is_no_number_is_told_in_a_line(value: Any) -> None:
 )
 def test_other_types_too(name: str, value: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        TrainConfig(**{name: value})
+        TrainConfig.of(**{name: value})
     assert str(caught.value) == message
 
 
@@ -192,8 +193,8 @@ def test_home_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert expanded("x/~") == Path("x/~")
     with pytest.raises(UserError, match=r"^~nosuchuser/x: no user 'nosuchuser' is known here; expected a path, \./~"):
         expanded("~nosuchuser/x")
-    config = TrainConfig(runs="~/runs", data_dir="~/data")  # type: ignore[arg-type]
-    assert (config.runs, config.data_dir) == (home / "runs", home / "data")
+    config = TrainConfig.of(runs="~/runs", data_dir="~/data")
+    assert (config.run.runs, config.run.data_dir) == (home / "runs", home / "data")
     assert write_card("reference", "~/card.md") == home / "card.md"
     assert run_folder_of("~") == home
     for call in (load_model, thimble.evaluate, open_exported, lambda path: thimble.train(resume=path)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import signal
 from pathlib import Path
@@ -134,7 +133,7 @@ def test_a_run_learns_from_a_bank_and_says_so(
     with_session(monkeypatch, sessions.append)
     result = train(little_run, bank=bank.path, mix_ramp=(0.0, 0.5))
     assert sessions[0].config.augment == bank.views.augment
-    assert sessions[0].config.mix_probability == pytest.approx(1 / 3)
+    assert sessions[0].config.mixing.mix_probability == pytest.approx(1 / 3)
     assert not same_tensors(tensors(plain.run), tensors(result.run))
     metadata = load_weights(result.run / "model.safetensors")[1]
     assert metadata["bank_sha256"] == bank.checksum
@@ -144,12 +143,12 @@ def test_a_run_learns_from_a_bank_and_says_so(
 
 def test_an_interrupted_run_resumes_to_the_last_bit(little_run: TrainConfig, bank: Bank) -> None:
     """Between its epochs, and within one."""
-    little_run = dataclasses.replace(little_run, bank=bank.path, optimizer="muon", mix_ramp=(0.0, 0.5))
+    little_run = little_run.changed(bank=bank.path, optimizer="muon", mix_ramp=(0.0, 0.5))
     whole = train(little_run, name="whole")
     for step in (5, 7):
         with pytest.raises(Interrupted):
             train(little_run, name=f"{step}", observer=Interrupting(step, signal.SIGTERM))
-        resumed = train(resume=little_run.runs / f"{step}")
+        resumed = train(resume=little_run.run.runs / f"{step}")
         assert same_tensors(tensors(whole.run), tensors(resumed.run))
         assert resumed.test == whole.test
 
@@ -159,7 +158,7 @@ def test_a_run_goes_on_with_its_own_bank_only(
 ) -> None:
     with pytest.raises(Interrupted):
         train(little_run, bank=bank.path, observer=Interrupting(2))
-    run = little_run.runs / "run"
+    run = little_run.run.runs / "run"
     other = make_bank([teacher], tmp_path / "other", ViewConfig(views=2, seed=9), data="shapes10", device="cpu")
     with pytest.raises(UserError, match=f"{run} began with a --bank of SHA-256 {bank.checksum[:12]}, not"):
         train(resume=run, bank=other.path)
@@ -169,7 +168,7 @@ def test_a_run_goes_on_with_its_own_bank_only(
 
 def test_what_is_refused(little_run: TrainConfig, bank: Bank, teacher: str, tmp_path: Path, capsys: Any) -> None:
     with pytest.raises(UserError, match="use --teacher or --bank, not both"):
-        dataclasses.replace(little_run, bank=bank.path, teacher=teacher)
+        little_run.changed(bank=bank.path, teacher=teacher)
     with pytest.raises(UserError, match=r"--bank .*nowhere: no such file"):
         train(little_run, bank=tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"--bank .*teacher.safetensors is not a bank"):

@@ -34,7 +34,7 @@ def names(folder: Path) -> set[str]:
 
 
 def test_begin_writes_the_configuration_and_reads_it_back(tmp_path: Path) -> None:
-    config = TrainConfig(runs=tmp_path / "runs", name="first", data_dir=tmp_path, clip_norm=2.0)
+    config = TrainConfig.of(runs=tmp_path / "runs", name="first", data_dir=tmp_path, clip_norm=2.0)
     run = begin(config)
     assert run == tmp_path / "runs" / "first"
     assert read_config(run) == config
@@ -43,14 +43,14 @@ def test_begin_writes_the_configuration_and_reads_it_back(tmp_path: Path) -> Non
 
 
 def test_a_run_without_a_name_is_named_after_model_data_and_time(tmp_path: Path) -> None:
-    run = begin(TrainConfig(runs=tmp_path, data="shapes10"))
+    run = begin(TrainConfig.of(runs=tmp_path, data="shapes10"))
     assert run.name.startswith("reference-shapes10-2")
 
 
 def test_as_many_folders_as_runs_whatever_the_clock_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "strftime", lambda *_: "20260101-000000")
     with ThreadPoolExecutor(8) as pool:
-        runs = list(pool.map(lambda seed: begin(TrainConfig(runs=tmp_path, data="shapes10", seed=seed)), range(8)))
+        runs = list(pool.map(lambda seed: begin(TrainConfig.of(runs=tmp_path, data="shapes10", seed=seed)), range(8)))
     first = "reference-shapes10-20260101-000000"
     assert names(tmp_path) == {first, *(f"{first}-{number}" for number in range(2, 9))}
     assert [json.loads((run / "config.json").read_text())["seed"] for run in runs] == list(range(8))
@@ -59,9 +59,9 @@ def test_as_many_folders_as_runs_whatever_the_clock_says(tmp_path: Path, monkeyp
 def test_of_many_that_want_one_name_one_has_it(tmp_path: Path) -> None:
     def attempt(seed: int) -> Path | str:
         try:
-            with Claim(TrainConfig(runs=tmp_path, name="x", seed=seed), None) as claim:
+            with Claim(TrainConfig.of(runs=tmp_path, name="x", seed=seed), None) as claim:
                 time.sleep(0.05)
-                return claim.begin(TrainConfig(runs=tmp_path, name="x", seed=seed), {}, {"name": "shapes10"})
+                return claim.begin(TrainConfig.of(runs=tmp_path, name="x", seed=seed), {}, {"name": "shapes10"})
         except UserError as error:
             return str(error)
 
@@ -77,12 +77,12 @@ def test_of_many_that_want_one_name_one_has_it(tmp_path: Path) -> None:
 
 
 def test_an_existing_folder_is_kept_unless_asked(tmp_path: Path) -> None:
-    run = begin(TrainConfig(runs=tmp_path, name="x"))
+    run = begin(TrainConfig.of(runs=tmp_path, name="x"))
     (run / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="--overwrite to lose it"):
-        begin(TrainConfig(runs=tmp_path, name="x"))
+        begin(TrainConfig.of(runs=tmp_path, name="x"))
     assert (run / "notes.txt").exists()
-    begin(TrainConfig(runs=tmp_path, name="x", overwrite=True))
+    begin(TrainConfig.of(runs=tmp_path, name="x", overwrite=True))
     assert names(run) == {"config.json", "data.json", "environment.json"}
     assert names(tmp_path) == {"x"}
 
@@ -91,7 +91,7 @@ def test_overwrite_deletes_only_run_folders(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
     (tmp_path / "file").write_text("x")
-    (tmp_path / "link").symlink_to(begin(TrainConfig(runs=tmp_path, name="run")))
+    (tmp_path / "link").symlink_to(begin(TrainConfig.of(runs=tmp_path, name="run")))
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     for name, message in (
         ("thesis", "is no run folder"),
@@ -100,27 +100,27 @@ def test_overwrite_deletes_only_run_folders(tmp_path: Path) -> None:
         ("dangling", "is a symbolic link"),
     ):
         with pytest.raises(UserError, match=message):
-            begin(TrainConfig(runs=tmp_path, name=name, overwrite=True))
+            begin(TrainConfig.of(runs=tmp_path, name=name, overwrite=True))
     assert (tmp_path / "thesis" / "chapter.txt").exists()
     assert (tmp_path / "run" / "config.json").exists()
 
 
 def test_an_empty_folder_can_be_begun_in(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
-    assert begin(TrainConfig(runs=tmp_path, name="x")) == tmp_path / "x"
+    assert begin(TrainConfig.of(runs=tmp_path, name="x")) == tmp_path / "x"
 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 256, "é" * 128])
 def test_a_name_that_no_file_can_have_is_one_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError) as caught:
-        begin(TrainConfig(runs=tmp_path, name=name))
+        begin(TrainConfig.of(runs=tmp_path, name=name))
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == set()
 
 
 def test_the_longest_name_that_a_file_can_have_is_a_runs_too(tmp_path: Path) -> None:
     for _ in range(2):
-        assert begin(TrainConfig(runs=tmp_path, name="x" * 255, overwrite=True)).is_dir()
+        assert begin(TrainConfig.of(runs=tmp_path, name="x" * 255, overwrite=True)).is_dir()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
@@ -128,7 +128,7 @@ def test_the_longest_name_that_a_file_can_have_is_a_runs_too(tmp_path: Path) -> 
 def test_what_was_to_be_overwritten_stays_if_the_new_run_cannot_begin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, number: int
 ) -> None:
-    run = begin(TrainConfig(runs=tmp_path, name="x"))
+    run = begin(TrainConfig.of(runs=tmp_path, name="x"))
     (run / "model.safetensors").write_text("hours of work")
     rename = Path.rename
 
@@ -137,13 +137,13 @@ def test_what_was_to_be_overwritten_stays_if_the_new_run_cannot_begin(
             raise OSError(number, os.strerror(number))
         return rename(path, *arguments)
 
-    with Claim(TrainConfig(runs=tmp_path, name="x", overwrite=True), None) as claim, monkeypatch.context() as patch:
+    with Claim(TrainConfig.of(runs=tmp_path, name="x", overwrite=True), None) as claim, monkeypatch.context() as patch:
         if step == "write":
             patch.setattr(os, "fsync", fail)
         else:
             patch.setattr(Path, step, fail)
         with pytest.raises(RunError if number == errno.ENOSPC or step == "write" else UserError):
-            claim.begin(TrainConfig(runs=tmp_path, name="x", overwrite=True), {}, {"name": "shapes10"})
+            claim.begin(TrainConfig.of(runs=tmp_path, name="x", overwrite=True), {}, {"name": "shapes10"})
     assert names(tmp_path) == {"x"}
     assert names(run) == {"config.json", "data.json", "environment.json", "model.safetensors"}
 
@@ -151,7 +151,7 @@ def test_what_was_to_be_overwritten_stays_if_the_new_run_cannot_begin(
 @pytest.mark.parametrize("at", ["old", "new"])
 def test_a_process_killed_while_it_overwrites_loses_neither_run(tmp_path: Path, at: str) -> None:
     """Killed after the old run was moved aside, or after the new one got its place."""
-    run = begin(TrainConfig(runs=tmp_path, name="x", seed=1))
+    run = begin(TrainConfig.of(runs=tmp_path, name="x", seed=1))
     (run / "model.safetensors").write_text("hours of work")
     child = os.fork()
     if child == 0:
@@ -165,23 +165,26 @@ def test_a_process_killed_while_it_overwrites_loses_neither_run(tmp_path: Path, 
 
         Path.rename = dying  # type: ignore[method-assign, assignment]
         try:
-            begin(TrainConfig(runs=tmp_path, name="x", seed=2, overwrite=True))
+            begin(TrainConfig.of(runs=tmp_path, name="x", seed=2, overwrite=True))
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    begin(TrainConfig(runs=tmp_path, name="other"))
+    begin(TrainConfig.of(runs=tmp_path, name="other"))
     assert names(tmp_path) == {"x", "other"}
     assert read_config(tmp_path / "x").seed == (1 if at == "old" else 2)
     assert (tmp_path / "x" / "model.safetensors").exists() == (at == "old")
 
 
 def test_a_run_that_is_being_trained_is_neither_resumed_nor_overwritten(tmp_path: Path) -> None:
-    config = TrainConfig(runs=tmp_path, name="x")
+    config = TrainConfig.of(runs=tmp_path, name="x")
     message = rf"x is being trained by process {os.getpid()} on .*: wait until it ends, or stop it first"
     with Claim(config, None) as claim:
         run = claim.begin(config, {}, {"name": "shapes10"})
         assert claim.has_locks
-        for again in (lambda: Claim(config, run), lambda: begin(TrainConfig(runs=tmp_path, name="x", overwrite=True))):
+        for again in (
+            lambda: Claim(config, run),
+            lambda: begin(TrainConfig.of(runs=tmp_path, name="x", overwrite=True)),
+        ):
             with pytest.raises(UserError, match=message):
                 again()
         assert names(run) == {"config.json", "data.json", "environment.json", LOCK_FILE}
@@ -195,7 +198,7 @@ def test_a_run_that_is_being_trained_is_neither_resumed_nor_overwritten(tmp_path
 def test_a_run_that_is_finished_while_its_lock_is_taken_is_not_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = TrainConfig(runs=tmp_path, name="x")
+    config = TrainConfig.of(runs=tmp_path, name="x")
     run = begin(config)
 
     def late(folder: Path) -> FolderLock:
@@ -209,7 +212,7 @@ def test_a_run_that_is_finished_while_its_lock_is_taken_is_not_resumed(
 
 
 def test_a_folder_that_was_moved_or_deleted_does_not_grow_a_second_one(tmp_path: Path) -> None:
-    config = TrainConfig(runs=tmp_path, name="x")
+    config = TrainConfig.of(runs=tmp_path, name="x")
     with Claim(config, None) as claim:
         run = claim.begin(config, {}, {"name": "shapes10"})
         claim.check()
@@ -230,5 +233,5 @@ def test_what_a_killed_process_left_of_a_beginning_is_deleted(tmp_path: Path) ->
     dead = tmp_path / mine.name.replace(f".{os.getpid()}.", ".4194399.")
     for draft in (mine, dead):
         (draft / "new").mkdir(parents=True)
-    begin(TrainConfig(runs=tmp_path, name="x"))
+    begin(TrainConfig.of(runs=tmp_path, name="x"))
     assert names(tmp_path) == {"x", mine.name}

@@ -17,12 +17,15 @@ import pytest
 
 from thimble.data.augment.settings import AugmentConfig
 from thimble.errors import UserError
-from thimble.training.config import TrainConfig
+from thimble.training.config import TrainConfig, groups_by_name
+from thimble.training.train import train
+
+GROUPS = tuple(groups_by_name().values())
 
 
 def test_the_defaults_are_valid_and_the_reference_recipe() -> None:
     defaults = TrainConfig()
-    assert (defaults.model, defaults.data, defaults.seed) == ("reference", "cifar10", 0)
+    assert (defaults.network.model, defaults.dataset.data, defaults.seed) == ("reference", "cifar10", 0)
     assert defaults.augment == AugmentConfig()
 
 
@@ -116,42 +119,42 @@ def test_augmentation_out_of_range_is_refused(name: str, value: Any, expected: s
 )
 def test_training_out_of_range_is_refused(name: str, value: Any, expected: str) -> None:
     with pytest.raises(UserError) as caught:
-        TrainConfig(**{name: value})
+        TrainConfig.of(**{name: value})
     assert str(caught.value) == f"--{name.replace('_', '-')} {value}: expected {expected}"
 
 
 def test_the_ends_of_the_ranges_are_inside() -> None:
     AugmentConfig(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (1e-9, 1e-9))
     AugmentConfig(1.0, 1.0, 0.99, 0.99, 180.0, 1.0, 0.99, 1.0, 0.99, 1.0, (0.99, 0.99))
-    TrainConfig(epochs=1, batch_size=2, validation=0, seed=0, momentum=0.0, label_smoothing=0.0, dropout=0.0)
-    TrainConfig(ema_decay=0.0, warmup_fraction=0.0, weight_decay=0.0, workers=0, train_images=1, clip_norm=1e-9)
-    TrainConfig(warmup_fraction=1.0)
-    TrainConfig(mix_probability=0.0, mix_alpha=1e-9, mix_ramp=(0.0, 0.0), teacher_weight=0.0, temperature=1e-9)
-    TrainConfig(mix_probability=1.0, mix_ramp=(1.0, 1.0), teacher_weight=1.0, swa_fraction=0.99)
-    TrainConfig(mix_ramp=(0.5, 0.5), swa_fraction=0.0)
+    TrainConfig.of(epochs=1, batch_size=2, validation=0, seed=0, momentum=0.0, label_smoothing=0.0, dropout=0.0)
+    TrainConfig.of(ema_decay=0.0, warmup_fraction=0.0, weight_decay=0.0, workers=0, train_images=1, clip_norm=1e-9)
+    TrainConfig.of(warmup_fraction=1.0)
+    TrainConfig.of(mix_probability=0.0, mix_alpha=1e-9, mix_ramp=(0.0, 0.0), teacher_weight=0.0, temperature=1e-9)
+    TrainConfig.of(mix_probability=1.0, mix_ramp=(1.0, 1.0), teacher_weight=1.0, swa_fraction=0.99)
+    TrainConfig.of(mix_ramp=(0.5, 0.5), swa_fraction=0.0)
 
 
 def test_a_batch_of_one_cannot_train_batchnorm() -> None:
     with pytest.raises(UserError, match=r"^--batch-size 1 cannot train BatchNorm: expected at least 2$"):
-        TrainConfig(batch_size=1)
+        TrainConfig.of(batch_size=1)
 
 
 @pytest.mark.parametrize("name", ["a/b", "/tmp/x", "..", ".", "", "../up", "trailing/", "a\0b", "a/\nb", 3, True])
 def test_a_run_must_stay_in_its_folder(name: Any) -> None:
     with pytest.raises(UserError, match=r"(?s)^--name .*: expected a plain folder name; --runs says where it goes$"):
-        TrainConfig(name=name)
+        TrainConfig.of(name=name)
 
 
-@pytest.mark.parametrize("settings", [TrainConfig(), AugmentConfig()])
-def test_settings_are_frozen(settings: TrainConfig | AugmentConfig) -> None:
-    name = dataclasses.fields(settings)[0].name
+@pytest.mark.parametrize("settings", [TrainConfig, *GROUPS])
+def test_settings_are_frozen(settings: Any) -> None:
+    settings, name = settings(), dataclasses.fields(settings)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(settings, name, None)
 
 
-@pytest.mark.parametrize("settings", [AugmentConfig, TrainConfig])
+@pytest.mark.parametrize("settings", [TrainConfig, *GROUPS])
 def test_every_setting_has_its_help(settings: type) -> None:
-    """The docstring under a field is its help on the command line."""
+    """The docstring under a field is its help on the command line; a group's is that of its class."""
     tree = ast.parse(Path(inspect.getfile(settings)).read_text())
     [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == settings.__name__]
     helped = {
@@ -161,14 +164,45 @@ def test_every_setting_has_its_help(settings: type) -> None:
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
         if isinstance(following.value.value, str) and len(following.value.value) > 10
     }
-    assert helped == {field.name for field in dataclasses.fields(settings)}
+    assert helped == {field.name for field in dataclasses.fields(settings)} - groups_by_name().keys()
     assert settings.__doc__
     assert not settings.__doc__.startswith(settings.__name__ + "(")  # what dataclasses put where there is none
 
 
+def test_settings_are_changed_by_their_own_names_whatever_their_group() -> None:
+    config = TrainConfig.of(epochs=2, model="thimble-78k", flip_probability=0.25)
+    assert (config.schedule.epochs, config.network.model, config.augment.flip_probability) == (2, "thimble-78k", 0.25)
+    again = config.changed(epochs=3, batch_size=64, seed=1)
+    assert (again.schedule.epochs, again.schedule.batch_size, again.seed) == (3, 64, 1)
+    assert again.network == config.network
+    assert config.schedule.epochs == 2
+    assert config.changed() == config
+
+
+def test_a_whole_group_is_changed_by_its_name_and_its_settings_beside_it() -> None:
+    config = TrainConfig.of(shift_limit=0.1).changed(augment=AugmentConfig(scale_limit=0.3), flip_probability=0.25)
+    assert config.augment == AugmentConfig(scale_limit=0.3, flip_probability=0.25)
+    wrongs: list[dict[str, Any]] = [
+        {"augment": {}},
+        {"augment": 3, "flip_probability": 0.25},
+        {"schedule": config.augment},
+    ]
+    for wrong in wrongs:
+        with pytest.raises(UserError, match=r"expected settings of type (Augment|Schedule)Config$"):
+            config.changed(**wrong)
+
+
+@pytest.mark.parametrize("name", ["epoch", "learning-rate", "optimiser", "version", ""])
+def test_an_unknown_setting_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"^unknown setting {name}: expected fields of TrainConfig, such as epochs$"):
+        TrainConfig().changed(**{"epochs": 3, name: 1})
+    with pytest.raises(UserError, match=f"^unknown setting {name}:"):
+        train(TrainConfig(), **{name: 1})  # type: ignore[arg-type]
+
+
 def test_folders_may_be_strings() -> None:
-    config = TrainConfig(runs="out", data_dir="data")  # type: ignore[arg-type]
-    assert (config.runs, config.data_dir) == (Path("out"), Path("data"))
+    config = TrainConfig.of(runs="out", data_dir="data")
+    assert (config.run.runs, config.run.data_dir) == (Path("out"), Path("data"))
 
 
 ANYTHING: list[Any] = [
@@ -191,7 +225,7 @@ ANYTHING: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("settings", [TrainConfig, AugmentConfig])
+@pytest.mark.parametrize("settings", [TrainConfig, *GROUPS])
 def test_whatever_stands_in_a_setting_it_is_taken_or_refused_in_a_line(settings: Any) -> None:
     """Values of every type, from a file or from Python: no error but the one that names the flag."""
     for each in dataclasses.fields(settings):
@@ -226,12 +260,12 @@ def test_whatever_stands_in_a_setting_it_is_taken_or_refused_in_a_line(settings:
 )
 def test_a_setting_that_would_cost_the_machine_is_refused(name: str, value: Any, expected: str) -> None:
     with pytest.raises(UserError) as caught:
-        TrainConfig(**{name: value})
+        TrainConfig.of(**{name: value})
     assert str(caught.value) == f"--{name.replace('_', '-')} {value}: expected {expected}"
 
 
 def test_numbers_of_numpy_become_pythons() -> None:
-    config = TrainConfig(seed=np.int64(3), learning_rate=np.float32(0.5), image_sizes=[np.int32(16)])  # type: ignore[arg-type]
-    assert (config.seed, config.learning_rate, config.image_sizes) == (3, 0.5, (16,))
-    assert (type(config.seed), type(config.learning_rate)) == (int, float)
+    config = TrainConfig.of(seed=np.int64(3), learning_rate=np.float32(0.5), image_sizes=[np.int32(16)])
+    assert (config.seed, config.optimization.learning_rate, config.schedule.image_sizes) == (3, 0.5, (16,))
+    assert (type(config.seed), type(config.optimization.learning_rate)) == (int, float)
     json.dumps(dataclasses.asdict(config), default=str)

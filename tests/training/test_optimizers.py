@@ -10,9 +10,8 @@ from torch import nn
 from training_runs import tiny
 
 from thimble.models import build_model
-from thimble.training.config import TrainConfig
 from thimble.training.muon import Muon, orthogonalize
-from thimble.training.optimizers import build_optimizers, parameter_groups
+from thimble.training.optimizers import OptimizerConfig, build_optimizers, parameter_groups
 from thimble.training.schedules import one_cycle
 
 
@@ -53,7 +52,7 @@ def test_the_optimizer_is_nesterov_sgd(momentum: float) -> None:
     model = tiny()
     weight = next(model.parameters())
     nn.init.zeros_(weight)
-    [optimizer] = build_optimizers(model, TrainConfig(learning_rate=0.1, momentum=momentum, weight_decay=0.0))
+    [optimizer] = build_optimizers(model, OptimizerConfig(learning_rate=0.1, momentum=momentum, weight_decay=0.0))
     assert len(optimizer.param_groups) == 2
     for expected in (-0.1 * (1 + momentum), -0.1 * (2 + 2 * momentum + momentum**2)):
         weight.grad = torch.ones_like(weight)
@@ -63,7 +62,7 @@ def test_the_optimizer_is_nesterov_sgd(momentum: float) -> None:
 
 def test_the_optimizer_decays_what_it_should() -> None:
     model = tiny()
-    [optimizer] = build_optimizers(model, TrainConfig(learning_rate=0.1, momentum=0.0, weight_decay=0.5))
+    [optimizer] = build_optimizers(model, OptimizerConfig(learning_rate=0.1, momentum=0.0, weight_decay=0.5))
     before = [parameter.detach().clone() for parameter in model.parameters()]
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
@@ -76,7 +75,7 @@ def test_the_optimizer_decays_what_it_should() -> None:
 def test_muon_takes_the_convolutions_between_input_and_head() -> None:
     """Norms, biases, the depthwise kernel and the head stay with SGD; every parameter is in one optimizer."""
     model = build_model("reference")
-    muon, sgd = build_optimizers(model, TrainConfig(optimizer="muon", muon_learning_rate=0.03, learning_rate=0.1))
+    muon, sgd = build_optimizers(model, OptimizerConfig(optimizer="muon", muon_learning_rate=0.03, learning_rate=0.1))
     assert isinstance(muon, Muon)
     assert isinstance(sgd, torch.optim.SGD)
     [group] = muon.param_groups

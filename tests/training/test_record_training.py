@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import signal
@@ -31,7 +30,7 @@ COLOUR: dict[str, Any] = {"color_probability": 1.0, "sharpen_probability": 1.0}
 @pytest.fixture
 def one_epoch(little_run: TrainConfig) -> TrainConfig:
     """A training of 5 steps without dropout, whose masks would change with everything that draws."""
-    return dataclasses.replace(little_run, epochs=1, dropout=0.0)
+    return little_run.changed(epochs=1, dropout=0.0)
 
 
 def test_each_part_changes_the_result_and_trains(one_epoch: TrainConfig, record: dict[str, Any]) -> None:
@@ -164,7 +163,7 @@ def test_a_run_goes_on_with_the_teacher_that_it_began_with_wherever_it_lies(
     little_run: TrainConfig, record: dict[str, Any], tmp_path: Path
 ) -> None:
     """Between two slices the file may move; another in its place, or none, is refused."""
-    run = little_run.runs / "run"
+    run = little_run.run.runs / "run"
     with pytest.raises(Interrupted):
         train(little_run, **record, observer=Interrupting(2, signal.SIGINT))
     moved = tmp_path / "moved.safetensors"

@@ -58,15 +58,15 @@ def test_an_interrupted_run_resumes_to_the_last_bit(
     recipe: str,
 ) -> None:
     changes = {"reference": {}, "fast": FAST, "record": record}[recipe]
-    little_run = dataclasses.replace(little_run, **changes)
+    little_run = little_run.changed(**changes)
     expected = whole(little_run, recipe)
     handler = signal.getsignal(number)
     interrupting = Interrupting(step, number)
-    with pytest.raises(Interrupted, match=f"--resume {little_run.runs / 'run'}"):
+    with pytest.raises(Interrupted, match=f"--resume {little_run.run.runs / 'run'}"):
         train(little_run, observer=interrupting)
     assert signal.getsignal(number) is handler
     assert interrupting.steps[-1] == last
-    run = little_run.runs / "run"
+    run = little_run.run.runs / "run"
     assert load_state(run)[1]["step"] == last
     assert not (run / "model.safetensors").exists()
 
@@ -97,7 +97,7 @@ def test_a_signal_during_validation_stops_after_the_epoch(
     with pytest.raises(Interrupted, match="after epoch 1"):
         train(little_run)
     monkeypatch.setattr(thimble.training.loop, "infer", infer)
-    assert len(train(resume=str(little_run.runs / "run")).history) == 2
+    assert len(train(resume=str(little_run.run.runs / "run")).history) == 2
 
 
 def test_a_second_signal_and_one_during_the_test_say_how_to_go_on(
@@ -112,7 +112,7 @@ def test_a_second_signal_and_one_during_the_test_say_how_to_go_on(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    run, message = little_run.runs / "run", r"interrupted: thimble train --resume .*run goes on from its last state"
+    run, message = little_run.run.runs / "run", r"interrupted: thimble train --resume .*run goes on from its last state"
     with pytest.raises(Interrupted, match=message):
         train(little_run, observer=Impatient())
     assert load_state(run)[1]["step"] == 5
@@ -135,23 +135,23 @@ def test_a_run_whose_first_save_failed_is_resumed_from_its_first_step_wherever_i
         def step(self, progress: Progress) -> None:
             monkeypatch.setattr(os, "fsync", full)
 
-    fsync, run = os.fsync, little_run.runs / "run"
+    fsync, run = os.fsync, little_run.run.runs / "run"
     with pytest.raises(RunError, match="No space left on device; free some space"):
         train(little_run, observer=Filling())
     monkeypatch.setattr(os, "fsync", fsync)
     assert not list((run / "last.ckpt").iterdir())
-    run = run.rename(little_run.runs / "moved")
+    run = run.rename(little_run.run.runs / "moved")
     told: list[str] = []
     listening = Observer()
     monkeypatch.setattr(listening, "message", told.append)
     assert train(resume=run, observer=listening).run == run
     assert told == [f"{run} stopped before it had saved anything: it begins again at its first step"]
     assert same_tensors(tensors(run), tensors(whole(little_run).run))
-    assert not (little_run.runs / "run").exists()
+    assert not (little_run.run.runs / "run").exists()
 
 
 def test_a_run_that_is_moved_or_deleted_while_it_trains_ends_in_one_line(little_run: TrainConfig, whole: Whole) -> None:
-    run, elsewhere = little_run.runs / "run", little_run.runs / "elsewhere"
+    run, elsewhere = little_run.run.runs / "run", little_run.run.runs / "elsewhere"
 
     class Moving(Observer):
         def step(self, progress: Progress) -> None:
@@ -177,7 +177,7 @@ def test_a_run_that_is_being_trained_is_not_trained_by_another(little_run: Train
 
     class Trying(Observer):
         def epoch(self, row: Row) -> None:
-            for changes in ({"resume": little_run.runs / "run"}, {"config": little_run, "overwrite": True}):
+            for changes in ({"resume": little_run.run.runs / "run"}, {"config": little_run, "overwrite": True}):
                 with pytest.raises(UserError, match="is being trained by process") as caught:
                     train(**changes)
                 refused.append(str(caught.value))
@@ -193,10 +193,10 @@ def test_a_run_that_is_being_trained_is_not_trained_by_another(little_run: Train
 def test_another_number_of_processes_does_not_resume_a_run(little_run: TrainConfig) -> None:
     with pytest.raises(Interrupted):
         train(little_run, observer=Interrupting(2))
-    tensors_, progress = load_state(little_run.runs / "run")
-    save_state(little_run.runs / "run", tensors_, {**progress, "num_processes": 2})
+    tensors_, progress = load_state(little_run.run.runs / "run")
+    save_state(little_run.run.runs / "run", tensors_, {**progress, "num_processes": 2})
     with pytest.raises(UserError, match="began with 2 processes, expected as many to go on, not 1"):
-        train(resume=little_run.runs / "run")
+        train(resume=little_run.run.runs / "run")
 
 
 def test_a_run_that_was_stopped_before_its_test_is_finished_by_resuming(little_run: TrainConfig) -> None:
@@ -209,7 +209,7 @@ def test_a_run_that_was_stopped_before_its_test_is_finished_by_resuming(little_r
 
 
 def test_a_finished_run_is_not_resumed(little_run: TrainConfig) -> None:
-    run = train(dataclasses.replace(little_run, epochs=1)).run
+    run = train(little_run.changed(epochs=1)).run
     with pytest.raises(UserError, match="is finished"):
         train(resume=run)
 
@@ -218,7 +218,7 @@ def test_a_run_keeps_its_recipe_when_it_resumes(little_run: TrainConfig) -> None
     with pytest.raises(Interrupted):
         train(little_run, observer=Interrupting(2))
     with pytest.raises(UserError, match=r"--learning-rate 0\.2, not 0\.3"):
-        train(resume=little_run.runs / "run", learning_rate=0.3)
+        train(resume=little_run.run.runs / "run", learning_rate=0.3)
 
 
 def test_resuming_with_other_data_is_refused(little_run: TrainConfig) -> None:
@@ -229,7 +229,7 @@ def test_resuming_with_other_data_is_refused(little_run: TrainConfig) -> None:
     with pytest.raises(Interrupted):
         train(little_run, observer=Interrupting(2))
     with pytest.raises(UserError, match="is it the data that the run began with"):
-        train(resume=little_run.runs / "run", data=Fewer())
+        train(resume=little_run.run.runs / "run", data=Fewer())
 
 
 def test_images_of_the_callers_own_are_known_again(little_run: TrainConfig) -> None:
@@ -237,7 +237,7 @@ def test_images_of_the_callers_own_are_known_again(little_run: TrainConfig) -> N
     pair = LittleShapes().load("train"), LittleShapes().load("test")
     with pytest.raises(Interrupted):
         train(little_run, data=pair, observer=Interrupting(2))
-    run = little_run.runs / "run"
+    run = little_run.run.runs / "run"
     assert json.loads((run / "data.json").read_text()) == {"name": "shapes10", "sha256": pair[0].checksum()}
     turned = dataclasses.replace(pair[0], images=pair[0].images.flip(3))
     for other in ((turned, pair[1]), None):
@@ -249,10 +249,10 @@ def test_images_of_the_callers_own_are_known_again(little_run: TrainConfig) -> N
 def test_a_damaged_state_is_named(little_run: TrainConfig) -> None:
     with pytest.raises(Interrupted):
         train(little_run, observer=Interrupting(2))
-    state = little_run.runs / "run" / "last.ckpt" / "state.safetensors"
+    state = little_run.run.runs / "run" / "last.ckpt" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(UserError, match="cut short or damaged"):
-        train(resume=little_run.runs / "run")
+        train(resume=little_run.run.runs / "run")
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_last_state(
@@ -270,6 +270,6 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_state(
     with pytest.raises(RunError, match="No space left on device"):
         train(little_run, observer=Filling())
     monkeypatch.setattr(os, "fsync", fsync)
-    assert load_state(little_run.runs / "run")[1]["epoch"] == 1
-    assert len(rows(little_run.runs / "run")) == 1
-    assert train(resume=little_run.runs / "run").history[-1]["epoch"] == 2
+    assert load_state(little_run.run.runs / "run")[1]["epoch"] == 1
+    assert len(rows(little_run.run.runs / "run")) == 1
+    assert train(resume=little_run.run.runs / "run").history[-1]["epoch"] == 2

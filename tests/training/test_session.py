@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -56,7 +55,7 @@ def test_on_a_gpu_nothing_is_read_within_an_epoch(
 ) -> None:
     """That path, on the CPU: the same result to the last bit, told of once an epoch, without reading a value back."""
     changes = {"reference": {}, "fast": FAST, "record": record}[recipe]
-    every_step = whole(dataclasses.replace(little_run, **changes), recipe)
+    every_step = whole(little_run.changed(**changes), recipe)
     operations, step, batch = Operations(), vars(thimble.training.loop)["_step"], EpochBatches.__getitem__
 
     def watched_step(*arguments: Any) -> torch.Tensor:
@@ -87,11 +86,11 @@ def test_on_a_gpu_nothing_is_read_within_an_epoch(
 def test_on_a_gpu_a_signal_stops_after_the_epoch(
     little_run: TrainConfig, whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = whole(dataclasses.replace(little_run, **FAST), "fast")
+    expected = whole(little_run.changed(**FAST), "fast")
     with_session(monkeypatch, lambda session: setattr(session, "reads_every_step", False))
     with pytest.raises(Interrupted, match="after epoch 1"):
         train(little_run, observer=Interrupting(5), **FAST)
-    assert same_tensors(tensors(train(resume=little_run.runs / "run").run), tensors(expected.run))
+    assert same_tensors(tensors(train(resume=little_run.run.runs / "run").run), tensors(expected.run))
 
 
 def test_later_epochs_leave_out_what_was_easy(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,8 +113,8 @@ def test_later_epochs_leave_out_what_was_easy(little_run: TrainConfig, monkeypat
     assert all(math.isfinite(loss) for loss in losses)
     left_out = set(range(80)) - set(used[2])
     assert max(losses[index] for index in left_out) <= min(losses[index] for index in used[2])
-    assert [row["epoch"] for row in rows(little_run.runs / "run")] == ["1", "2", "3", "4"]
-    assert load_state(little_run.runs / "run")[1]["step"] == 5 + 2 + 2 + 2
+    assert [row["epoch"] for row in rows(little_run.run.runs / "run")] == ["1", "2", "3", "4"]
+    assert load_state(little_run.run.runs / "run")[1]["step"] == 5 + 2 + 2 + 2
 
 
 def test_images_grow_over_the_epochs(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:

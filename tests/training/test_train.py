@@ -40,7 +40,7 @@ def test_a_run_leaves_a_folder_with_everything_in_it(little_run: TrainConfig, tm
     assert list((result.run / "tensorboard").glob("events.*"))
 
     model, metadata = load_weights(result.run / "model.safetensors")
-    assert metadata["recipe"]["learning_rate"] == little_run.learning_rate
+    assert metadata["recipe"]["learning_rate"] == little_run.optimization.learning_rate
     assert metadata["data"] == {"name": "shapes10", "train_images": 80, "validation_images": 40}
     assert metadata["metrics"]["test"]["accuracy"] == result.test.accuracy
     assert metadata["versions"]["thimble"] == thimble.__version__
@@ -62,10 +62,10 @@ def test_it_learns(little_run: TrainConfig) -> None:
 
 
 def test_the_seed_decides_the_result_and_the_number_of_workers_does_not(little_run: TrainConfig) -> None:
-    config = dataclasses.replace(little_run, epochs=1)
+    config = little_run.changed(epochs=1)
     first = tensors(train(config).run)
-    again = tensors(train(dataclasses.replace(config, name="again", workers=2)).run)
-    other = tensors(train(dataclasses.replace(config, name="other", seed=1)).run)
+    again = tensors(train(config.changed(name="again", workers=2)).run)
+    other = tensors(train(config.changed(name="other", seed=1)).run)
     assert same_tensors(first, again)
     assert not same_tensors(first, other)
 
@@ -114,10 +114,7 @@ def test_the_precision_of_the_processor_is_found_and_kept(
 
 
 def test_a_recipe_is_chosen_by_name_and_its_settings_changed(little_run: TrainConfig) -> None:
-    changes = {
-        name: getattr(little_run, name) for name in ("data", "validation", "batch_size", "device", "runs", "name")
-    }
-    run = train(recipe="fast", epochs=1, **changes).run
+    run = train(recipe="fast", epochs=1, batch_size=16, dataset=little_run.dataset, run=little_run.run).run
     config = json.loads((run / "config.json").read_text())
     assert (config["optimizer"], config["epochs"], config["batch_size"]) == ("muon", 1, 16)
     with pytest.raises(UserError, match="--recipe slow: expected one of reference, fast"):
@@ -158,7 +155,7 @@ def test_settings_that_do_not_fit_the_data_are_named(
 ) -> None:
     with pytest.raises(UserError, match=message):
         train(little_run, **changes)
-    assert not (little_run.runs / "run").exists()
+    assert not (little_run.run.runs / "run").exists()
 
 
 def test_a_run_folder_is_never_overwritten_unasked(little_run: TrainConfig) -> None:
@@ -174,11 +171,11 @@ def test_a_run_folder_is_never_overwritten_unasked(little_run: TrainConfig) -> N
 def test_without_data_it_stops_unless_the_fallback_is_asked_for(
     little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("THIMBLE_DATA", str(little_run.runs / "nothing"))
+    monkeypatch.setenv("THIMBLE_DATA", str(little_run.run.runs / "nothing"))
     monkeypatch.setattr("thimble.data.cifar10.SOURCES", ())
     with pytest.raises(DataUnavailable):
         train(little_run, data="cifar10", epochs=1)
-    assert not (little_run.runs / "run").exists()
+    assert not (little_run.run.runs / "run").exists()
 
     class Listening(Observer):
         said = ""

@@ -47,12 +47,12 @@ class TrainingConsole(Observer):
         self.console.print(shown(text), style="bold yellow")
 
     def start(self, run: Path, config: TrainConfig, progress: run_progress.Progress) -> None:
-        self.epochs = config.epochs
+        self.epochs = config.schedule.epochs
         begun = f", from step {progress.step} of {progress.num_steps}" if progress.step else ""
-        what = f"{config.model} on {config.data}, epochs: {config.epochs}{begun}, in {run}"
+        what = f"{config.network.model} on {config.dataset.data}, epochs: {config.schedule.epochs}{begun}, in {run}"
         self.console.print(shown(what), soft_wrap=True)
-        validated = ", and of validation by the averaged weights" if config.validation else ""
-        skipped = ", later on the harder images" if config.skip_easy else ""
+        validated = ", and of validation by the averaged weights" if config.dataset.validation else ""
+        skipped = ", later on the harder images" if config.hard_images.skip_easy else ""
         self.console.print(f"loss and accuracy of training{skipped}{validated}", style="dim")
         self.bars.start()
         self.epoch_bar = self.bars.add_task("epoch", total=progress.num_batches, completed=progress.batch, now="")

@@ -25,6 +25,7 @@ from thimble.measuring.summary import Summary
 from thimble.models.classifier import Classifier
 from thimble.storage.logs import Row
 from thimble.system.names import shown
+from thimble.system.settings import before
 
 from . import figures as plots
 
@@ -216,7 +217,7 @@ def _mistakes(subject: Subject) -> tuple[Section, Image.Image]:
 def _augmentation(metadata: dict[str, Any]) -> AugmentConfig:
     """As the recipe in the file has it; what it does not know was not done."""
     try:
-        settings = dict(metadata["recipe"]["augment"])
+        settings = {**before(AugmentConfig), **metadata["recipe"]["augment"]}
         settings["cutout_size"] = tuple(settings["cutout_size"])
         return AugmentConfig(**settings)
     except (KeyError, TypeError, ValueError) as error:

@@ -1,7 +1,8 @@
-"""Checks that every settings class shares: types adopted, ranges required, one wording for all errors."""
+"""What every settings class shares: its fields, types adopted, ranges required, one wording for all errors."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -11,6 +12,22 @@ from typing import Any, get_args, get_type_hints
 from thimble.errors import UserError
 
 from .arguments import adopted, conforms, described
+
+
+def later(default: Any, *, before: Any) -> Any:
+    """A field that the settings did not have from the first version on.
+
+    Args:
+        default: its value when it is not given.
+        before: the value that stands for what Thimble did before there was such a field. A run whose config.json lacks
+            the field goes on with it. It is not simply the default, which may change while old runs stay what they are.
+    """
+    return dataclasses.field(default=default, metadata={"before": before})
+
+
+def before(settings: Any) -> dict[str, Any]:
+    """What stands for the fields of a settings class that a file lacks because they did not exist: see ``later``."""
+    return {each.name: each.metadata["before"] for each in dataclasses.fields(settings) if "before" in each.metadata}
 
 
 @functools.cache
@@ -34,6 +51,39 @@ def require(config: Any, name: str, holds: Callable[[Any], bool], expected: str)
         flag = "--" + name.replace("_", "-")
         found = str(value)[:200] if number or isinstance(value, str) else described(value)
         raise UserError(f"{flag} {found}: expected {expected}{', at most 1e9' if huge else ''}")
+
+
+def require_whole(config: Any, name: str, least: int, most: int) -> None:
+    """The same for a whole number, or None if the field may be that.
+
+    Without a greatest value, a forged file could ask for a million workers.
+    """
+    require(config, name, lambda value: value is None or value >= least, f"a whole number of at least {least}")
+    require(config, name, lambda value: value is None or value <= most, f"a whole number of at most {most:,}")
+
+
+def require_part(config: Any, *names: str) -> None:
+    """The same for parts of something that may not be the whole of it."""
+    for name in names:
+        require(config, name, lambda value: 0.0 <= value < 1.0, "a number from 0 to less than 1")
+
+
+def require_fraction(config: Any, *names: str) -> None:
+    """The same for fractions."""
+    for name in names:
+        require(config, name, lambda value: 0.0 <= value <= 1.0, "a fraction from 0 to 1")
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """The same for numbers above zero, or None if the field may be that."""
+    for name in names:
+        require(config, name, lambda value: value is None or 0.0 < value < math.inf, "a number above 0")
+
+
+def require_path(config: Any, *names: str) -> None:
+    """The same for paths, or None if the field may be that."""
+    for name in names:
+        require(config, name, lambda path: "\0" not in str(path), "a path")
 
 
 def require_types(config: Any) -> None:

@@ -22,7 +22,8 @@ from thimble.system.lock import FolderLock, is_of_another
 from thimble.system.temporary import abandoned_in, temporary_beside
 
 from .config import TrainConfig
-from .config_file import check_resumable, to_dict
+from .config_file import check_resumable, to_file
+from .settings import RunConfig
 
 _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 
@@ -56,9 +57,9 @@ class Claim:
                 except UserError:
                     self.__exit__(None, None, None)
                     raise
-        elif _is_taken(config) and first:
-            assert config.name is not None
-            self._lock(config.runs / config.name)
+        elif _is_taken(config.run) and first:
+            assert config.run.name is not None
+            self._lock(config.run.runs / config.run.name)
 
     def __enter__(self) -> Claim:
         return self
@@ -116,38 +117,39 @@ class Claim:
 
     def _make(self, config: TrainConfig, environment: dict[str, Any], data: dict[str, Any]) -> Path:
         """A new run's folder, in its place."""
+        runs = config.run.runs
         try:
-            config.runs.mkdir(parents=True, exist_ok=True)
-            draft = temporary_beside(config.runs / "run")
+            runs.mkdir(parents=True, exist_ok=True)
+            draft = temporary_beside(runs / "run")
             try:
                 made = draft / "new"
                 made.mkdir(parents=True)
                 write_json(made / "environment.json", environment)
                 write_json(made / DATA_FILE, data)
-                name = config.name or f"{config.model}-{Path(config.data).name}-{time.strftime('%Y%m%d-%H%M%S')}"
-                write_json(made / "config.json", to_dict(config))
+                default = f"{config.network.model}-{Path(config.dataset.data).name}-{time.strftime('%Y%m%d-%H%M%S')}"
+                write_json(made / "config.json", to_file(config))
                 lock = FolderLock(made)
                 try:
-                    run = self._place(made, config, name)
+                    run = self._place(made, config.run, config.run.name or default)
                 except BaseException:
                     lock.release(made)
                     raise
                 self._locks.append((lock, run))
             finally:
-                _discard(draft, config.runs)
+                _discard(draft, runs)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise RunError(f"cannot make a run in {config.runs}: {error.strerror}; free some space") from error
+                raise RunError(f"cannot make a run in {runs}: {error.strerror}; free some space") from error
             raise UserError(
-                f"cannot make a run in {config.runs}: {error.strerror}; expected a folder to write to, see --runs"
+                f"cannot make a run in {runs}: {error.strerror}; expected a folder to write to, see --runs"
             ) from error
         return run
 
-    def _place(self, made: Path, config: TrainConfig, name: str) -> Path:
+    def _place(self, made: Path, where: RunConfig, name: str) -> Path:
         """Rename the folder made to the run's name; without a name of its own, to the first that is free."""
         for number in itertools.count(1):
-            run = config.runs / (name if number == 1 else f"{name}-{number}")
-            if _is_taken(config) and self._locks:
+            run = where.runs / (name if number == 1 else f"{name}-{number}")
+            if _is_taken(where) and self._locks:
                 (made.parent / "old").mkdir()
                 run.rename(made.parent / "old" / name)
             try:
@@ -155,22 +157,22 @@ class Claim:
             except OSError as error:
                 if error.errno not in _TAKEN and not isinstance(error, FileExistsError):
                     raise
-                if config.name is not None:
+                if where.name is not None:
                     raise _exists(run) from error
             else:
                 return run
         raise AssertionError("there is always another number")
 
 
-def _is_taken(config: TrainConfig) -> bool:
+def _is_taken(where: RunConfig) -> bool:
     """Whether a run is to be overwritten; False if the name is free, or leads to an empty folder.
 
     Raises:
         UserError: the folder exists and ``overwrite`` is off, or it holds something that is no run, or it is barred.
     """
-    if config.name is None:
+    if where.name is None:
         return False
-    run = config.runs / config.name
+    run = where.runs / where.name
     try:
         if not os.path.lexists(run):
             run.stat(follow_symlinks=False)  # tells why, if it is not that there is none
@@ -178,14 +180,14 @@ def _is_taken(config: TrainConfig) -> bool:
             raise UserError(f"{run} is a symbolic link: expected a folder; delete the link, or choose another --name")
         if run.is_dir() and not any(run.iterdir()):
             return False
-        if not config.overwrite:
+        if not where.overwrite:
             raise _exists(run)
         if not (run / "config.json").is_file():
             raise UserError(f"{run} is no run folder: expected one with a config.json; --overwrite deletes only those")
     except FileNotFoundError:
         return False
     except ValueError as error:
-        raise UserError(f"--name {config.name!r}: {error}; expected a plain folder name") from error
+        raise UserError(f"--name {where.name!r}: {error}; expected a plain folder name") from error
     except OSError as error:
         raise UserError(f"cannot look at {run}: {error.strerror}; expected a folder for runs, see --runs") from error
     return True

@@ -1,213 +1,105 @@
-"""TrainConfig: every setting of a training run, with its default, its unit, its help and its check.
+"""TrainConfig: every setting of a training run, in groups, each of which lives beside the component that it sets.
 
-The dataclasses are the command line (tyro reads them) and the ``config.json`` of a run (``config_file``). ``recipes``
-has the functions that fill them in.
+The groups are the command line, where tyro reads each setting's help, and the ``config.json`` of a run
+(``config_file``). ``recipes`` has the functions that fill them in. A setting is called by one name, its flag's, in
+whatever group it is: ``TrainConfig.of(epochs=2)``, ``config.changed(epochs=3)``; it is read by its group:
+``config.schedule.epochs``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import math
-import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import Any, get_type_hints
 
 from thimble.data.augment.settings import AugmentConfig
+from thimble.data.settings import DataConfig
 from thimble.errors import UserError
-from thimble.system.settings import adopt, require, require_types
+from thimble.system.settings import adopt, require_types, require_whole
+from thimble.training.tricks.averaging import AveragingConfig
+from thimble.training.tricks.distillation import DistillationConfig
+from thimble.training.tricks.hard_images import HardImagesConfig
+from thimble.training.tricks.mixing import MixingConfig
+
+from .optimizers import OptimizerConfig
+from .schedules import ScheduleConfig
+from .settings import ModelConfig, RunConfig
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run. The defaults are the recipe ``reference``; ``recipes.RECIPES`` has them all."""
+    """A training run. The defaults are the recipe ``reference``; ``recipes.RECIPES`` has them all.
 
-    model: str = "reference"
-    """The architecture to train; `thimble.list_models()` names them."""
+    No group has the name of a setting, so that a name means one thing.
+    """
 
-    data: str = "cifar10"
-    """What to train on: a dataset's name (cifar10; shapes10, the built-in drawings that need no file), or a path to
-    one."""
-
-    data_dir: Path | None = None
-    """Folder that holds (or will hold) `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache."""
-
-    fallback: bool = False
-    """If the data are neither on disk nor to be fetched, say so and train on shapes10 instead of stopping."""
-
-    validation: int = 5000
-    """Training images set aside for validation, the same in every run; 0 trains on all of them."""
-
-    train_images: int | None = None
-    """Use only so many training images (None: all that validation leaves). For quick trials."""
-
-    epochs: int = 24
-    """Passes over the training images."""
-
-    batch_size: int = 128
-    """Images in one optimizer step, over all processes together."""
-
-    image_sizes: tuple[int, ...] = ()
-    """Sides in pixels to which training images are scaled, one after another, each for an equal part of the epochs.
-    Small ones first save arithmetic; the last should be the data's own. Default: the data's own throughout."""
-
-    skip_easy: float = 0.0
-    """Share of the training images, from 0 to less than 1, that each epoch after the first quarter leaves out: those
-    whose loss was lowest when they were last seen."""
-
-    optimizer: Literal["sgd", "muon"] = "sgd"
-    """What moves the weights: Nesterov SGD; or Muon for the convolutions between input and head, SGD for the rest."""
-
-    learning_rate: float = 0.2
-    """Peak learning rate of SGD in the one-cycle schedule."""
-
-    muon_learning_rate: float = 0.05
-    """Peak learning rate of Muon in the same schedule: the step as a share of a convolution's norm. SGD has none."""
-
-    muon_momentum: float = 0.9
-    """Nesterov momentum of Muon, from 0 to less than 1."""
-
-    warmup_fraction: float = 0.2
-    """Part of all steps in which the learning rate rises to its peak, 0..1; it falls to zero in the rest."""
-
-    momentum: float = 0.9
-    """Nesterov momentum of SGD, from 0 to less than 1."""
-
-    weight_decay: float = 5e-4
-    """L2 decay of the weights of convolutions; biases and norms have none."""
-
-    label_smoothing: float = 0.1
-    """Share of the target probability spread over all classes, from 0 to less than 1."""
-
-    mix_probability: float = 0.0
-    """Share of the batches, 0..1, whose images are mixed in pairs, and their labels with them: by mixup, a weighted
-    mean, or by CutMix, a rectangle of the one on the other, with even chances."""
-
-    mix_alpha: float = 0.5
-    """How evenly: the share of an image is drawn from Beta(alpha, alpha), near 0 or 1 for a small alpha."""
-
-    mix_ramp: tuple[float, float] = (0.0, 1.0)
-    """Parts of the epochs, 0..1: until the first the share of mixed batches rises in a line from zero, and after the
-    second no batch is mixed."""
-
-    teacher: str | None = None
-    """A trained MODEL to learn from, beside the labels: a shipped model's name, a weights file or a run folder. It sees
-    the same augmented images, at full size."""
-
-    bank: Path | None = None
-    """A file of `thimble bank` to learn from, instead of a teacher: its answers to several views of every image. The
-    views have the bank's augmentation and mixing; of the mixing settings only the end of `--mix-ramp` counts, after
-    which no view is mixed."""
-
-    teacher_weight: float = 0.9
-    """Share of the loss, 0..1, that is the divergence from the answers of teacher or bank; the rest is the labels'."""
-
-    temperature: float = 2.0
-    """What both networks' logits are divided by, for that divergence: above 1, the less probable classes count more."""
-
-    dropout: float = 0.0
-    """Dropout probability inside the network, from 0 to less than 1."""
-
-    ema_decay: float = 0.99
-    """Decay per step of the moving average of the weights, from 0 (none) to less than 1. The average is what is
-    validated, tested and saved."""
-
-    swa_fraction: float = 0.0
-    """Last part of all steps, from 0 (none) to less than 1, over which the average counts every step alike: stochastic
-    weight averaging, instead of the moving average."""
-
-    clip_norm: float | None = None
-    """Clip the gradient to this L2 norm (None: never)."""
-
-    whiten: bool = False
-    """Begin with a first convolution that takes the principal components of small patches of the training images."""
-
+    network: ModelConfig = field(default_factory=ModelConfig)
+    dataset: DataConfig = field(default_factory=DataConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    optimization: OptimizerConfig = field(default_factory=OptimizerConfig)
+    hard_images: HardImagesConfig = field(default_factory=HardImagesConfig)
+    mixing: MixingConfig = field(default_factory=MixingConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    averaging: AveragingConfig = field(default_factory=AveragingConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """The augmentation of the training images."""
+    run: RunConfig = field(default_factory=RunConfig)
 
     seed: int = 0
     """Seed of the initial weights, the order of the images, the augmentation and dropout."""
 
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where to train: a GPU if there is one, else the CPU. Several processes: start with torchrun."""
-
-    precision: Literal["float32", "bf16", "auto"] = "float32"
-    """Arithmetic of the network: float32, or bfloat16 with float32 weights; auto is bf16 where the processor has
-    instructions for it, else float32."""
-
-    compile: bool = False
-    """Compile the network with torch.compile. It takes up to a minute and a C++ compiler, and pays in long runs."""
-
-    workers: int | None = None
-    """Processes that augment ahead. Default: 0 on the CPU, whose cores are busy training; up to 8 beside a GPU."""
-
-    name: str | None = None
-    """Name of the run's folder in `runs`. Default: model, data and the time of its start."""
-
-    runs: Path = Path("runs")
-    """Folder in which each run gets a folder."""
-
-    overwrite: bool = False
-    """Start afresh in a run folder that exists, losing what is in it."""
-
     def __post_init__(self) -> None:
         adopt(self)
-        if self.teacher is not None and self.bank is not None:
-            raise UserError("use --teacher or --bank, not both: a bank holds its teacher's answers")
-        for name, (least, most) in _WHOLE_NUMBERS.items():
-            if getattr(self, name) is not None or name not in ("workers", "train_images"):
-                require(self, name, functools.partial(operator.le, least), f"a whole number of at least {least}")
-                require(self, name, functools.partial(operator.ge, most), f"a whole number of at most {most:,}")
-        for name in (
-            "momentum",
-            "muon_momentum",
-            "label_smoothing",
-            "dropout",
-            "ema_decay",
-            "swa_fraction",
-            "skip_easy",
-        ):
-            require(self, name, lambda value: 0.0 <= value < 1.0, "a number from 0 to less than 1")
-        for name in ("warmup_fraction", "mix_probability", "teacher_weight"):
-            require(self, name, lambda value: 0.0 <= value <= 1.0, "a fraction from 0 to 1")
-        growing = "two growing fractions from 0 to 1"
-        require(self, "mix_ramp", lambda ramp: 0.0 <= ramp[0] <= ramp[1] <= 1.0, growing)
-        for name in ("learning_rate", "muon_learning_rate", "mix_alpha", "temperature"):
-            require(self, name, lambda value: 0.0 < value < math.inf, "a number above 0")
-        sides = "whole numbers of at least 8 pixels"
-        require(self, "image_sizes", lambda sizes: all(size >= 8 for size in sizes), sides)
-        few = "at most 100 sizes, of at most 1,024 pixels"
-        require(self, "image_sizes", lambda sizes: len(sizes) <= 100 and max(sizes, default=0) <= 1024, few)
-        require(self, "weight_decay", lambda value: 0.0 <= value < math.inf, "a number of at least 0")
-        require(self, "clip_norm", lambda value: value is None or 0.0 < value < math.inf, "a number above 0")
-        require(self, "name", _is_plain, "a plain folder name; --runs says where it goes")
-        require(self, "teacher", lambda value: True, "the name or the path of a model")
-        require(self, "data", lambda name: name != "" and "\0" not in name, "a dataset's name or a path")
-        for name in ("data_dir", "runs", "bank"):
-            require(self, name, lambda path: "\0" not in str(path), "a path")
+        require_whole(self, "seed", 0, 2**63 - 1)
         require_types(self)
-        if self.batch_size == 1:
-            raise UserError("--batch-size 1 cannot train BatchNorm: expected at least 2")
+
+    @classmethod
+    def of(cls, **settings: Any) -> TrainConfig:
+        """The defaults but for some settings, see ``changed``: ``TrainConfig.of(epochs=2, model="thimble-78k")``."""
+        return cls().changed(**settings)
+
+    def changed(self, **settings: Any) -> TrainConfig:
+        """A copy in which some settings differ: ``config.changed(epochs=3, learning_rate=0.1)``.
+
+        Args:
+            settings: by the names of their flags, ``mix_ramp`` for ``--mix-ramp``; or whole groups by theirs, such as
+                ``augment``.
+
+        Raises:
+            UserError: there is no such setting, or a value is of another type or out of its range.
+        """
+        homes, whole = settings_by_name(), {each.name for each in dataclasses.fields(self)}
+        unknown = sorted(settings.keys() - homes.keys() - whole)
+        if unknown:
+            raise UserError(f"unknown setting {unknown[0]}: expected fields of TrainConfig, such as epochs")
+        groups = {name: value for name, value in settings.items() if name in whole}
+        inner: dict[str, dict[str, Any]] = {}
+        for name in settings.keys() - whole:
+            inner.setdefault(homes[name], {})[name] = settings[name]
+        for group, changes in inner.items():
+            base = groups.get(group, getattr(self, group))
+            if isinstance(base, groups_by_name()[group]):  # else it is refused below
+                groups[group] = dataclasses.replace(base, **changes)
+        return dataclasses.replace(self, **groups)
 
 
-_WHOLE_NUMBERS = {
-    "epochs": (1, 100_000),
-    "batch_size": (1, 1_000_000),
-    "validation": (0, 2**63 - 1),
-    "seed": (0, 2**63 - 1),
-    "workers": (0, 256),
-    "train_images": (1, 2**63 - 1),
-}
-"""The least and the greatest value of each. Without the greatest, a forged file could ask for a million workers."""
+@functools.cache
+def groups_by_name() -> Mapping[str, Any]:
+    """The class of each group of ``TrainConfig``, by the name of its field."""
+    return {name: hint for name, hint in get_type_hints(TrainConfig).items() if dataclasses.is_dataclass(hint)}
 
 
-def _is_plain(name: str | None) -> bool:
-    return name is None or (name not in ("", ".", "..") and Path(name).name == name and "\0" not in name)
+@functools.cache
+def settings_by_name() -> Mapping[str, str]:
+    """The group of each setting that is in one: ``{"epochs": "schedule", ...}``."""
+    return {each.name: name for name, group in groups_by_name().items() for each in dataclasses.fields(group)}
 
 
 def headline(config: TrainConfig) -> str:
     """The settings of a run that matter most, in one line."""
     return (
-        f"{config.model} on {config.data}, {config.epochs} epochs at batch size {config.batch_size}, peak learning rate"
-        f" {config.learning_rate}, seed {config.seed}, {config.precision}"
+        f"{config.network.model} on {config.dataset.data}, {config.schedule.epochs} epochs at batch size"
+        f" {config.schedule.batch_size}, peak learning rate {config.optimization.learning_rate}, seed {config.seed},"
+        f" {config.network.precision}"
     )

@@ -1,4 +1,9 @@
-"""config.json: a run's settings on disk, and what a resumed run may change of them."""
+"""config.json: a run's settings on disk, and what a resumed run may change of them.
+
+The file is flat, whatever the groups of ``TrainConfig``: a setting stands under its own name, and only those of the
+augmentation in an object. A setting can so move to another group, and readers of weights, whose metadata have the same
+under ``recipe``, need not know the groups.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +18,25 @@ from thimble.errors import UserError
 from thimble.storage.run_folder import DATA_FILE, has_state
 from thimble.storage.state import STATE_FILE, STATE_FOLDER
 from thimble.storage.weights import WEIGHTS_FILE
+from thimble.system.arguments import described, is_whole
 from thimble.system.json_text import read_object
+from thimble.system.settings import before
+from thimble.training.tricks.distillation import PLACES
 
-from .config import TrainConfig
+from .config import TrainConfig, groups_by_name
+from .settings import RunConfig
 
-# What may differ between a run and its resumption: none of it changes the result, but for the rounding of another
-# device or of compiled arithmetic. (The place of teacher or bank may: that it is the same file, its checksum says.)
-RESUMABLE = frozenset(
-    {"data_dir", "device", "compile", "workers", "runs", "name", "overwrite", "fallback", "teacher", "bank"}
-)
-_LATER = {"bank"}
-"""Settings that the first runs did not know yet. What they lack is off."""
+VERSION = 1
+"""Of config.json. It grows when a setting is to be read differently than before, not when one is added: what an added
+one means in files that lack it, it says itself, see ``system.settings.later``. A file without a version is of 0, from
+before files had one, and is read alike."""
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as JSON can hold it: folders as strings, tuples as lists."""
+    """The settings by name, as JSON can hold them: folders as strings, tuples as lists."""
+    flat: dict[str, Any] = {}
+    for name, value in dataclasses.asdict(config).items():
+        flat |= value if name in groups_by_name() and name != "augment" else {name: value}
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -36,42 +45,68 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
             return [plain(item) for item in value]
         return str(value) if isinstance(value, Path) else value
 
-    result: dict[str, Any] = plain(dataclasses.asdict(config))
+    result: dict[str, Any] = plain(flat)
     return result
 
 
 def from_dict(values: dict[str, Any]) -> TrainConfig:
-    """The inverse of ``to_dict``.
+    """The inverse of ``to_dict``, also of what an earlier Thimble wrote.
 
     Raises:
-        UserError: a field is missing, unknown, of another type or out of its range.
+        UserError: a setting is missing that there always was, or is unknown, of another type or out of its range.
     """
     augment = values.get("augment")
     if not isinstance(augment, dict):
         raise UserError("not the configuration of a Thimble run: it lacks augment, or has it as no object")
-    # A default must not stand in for what the run was made with.
-    for settings, found in ((TrainConfig, values), (AugmentConfig, augment)):
-        names = {each.name for each in dataclasses.fields(settings)}
-        for what, difference in (("lacks", names - found.keys() - _LATER), ("has an unknown", found.keys() - names)):
-            if difference:
-                listed = ", ".join(sorted(difference))[:200]
-                raise UserError(f"not the configuration of a Thimble run: it {what} {listed}")
-    return TrainConfig(**{**values, "augment": AugmentConfig(**augment)})
+    flat = [TrainConfig, *(group for name, group in groups_by_name().items() if name != "augment")]
+    settings = _completed({name: value for name, value in values.items() if name != "augment"}, *flat)
+    return TrainConfig.of(**settings, augment=AugmentConfig(**_completed(augment, AugmentConfig)))
+
+
+def _completed(found: dict[str, Any], *groups: Any) -> dict[str, Any]:
+    """What was found, with each setting that it lacks as things were before there was such a setting.
+
+    A default must not stand in for what the run was made with: a setting without a ``before`` was always written.
+    """
+    names = {each.name for group in groups for each in dataclasses.fields(group)} - groups_by_name().keys()
+    completed = {name: value for group in groups for name, value in before(group).items()} | found
+    for what, difference in (("lacks", names - completed.keys()), ("has an unknown", completed.keys() - names)):
+        if difference:
+            listed = ", ".join(sorted(difference))[:200]
+            raise UserError(f"not the configuration of a Thimble run: it {what} {listed}")
+    return completed
+
+
+def to_file(config: TrainConfig) -> dict[str, Any]:
+    """What config.json holds: the settings, and the version of the file."""
+    return {"version": VERSION, **to_dict(config)}
 
 
 def read_config(run: Path) -> TrainConfig:
     """The configuration that a run began with.
 
     Raises:
-        UserError: there is no such run, or its configuration is damaged.
+        UserError: there is no such run, or its configuration is damaged, or a later Thimble's.
     """
     path = run / "config.json"
     if not os.path.lexists(path):
         raise UserError(f"{run} holds no config.json: expected the folder of a run, such as runs/NAME")
     try:
-        return from_dict(read_object(path))
+        values = read_object(path)
+        _check_version(values.pop("version", 0))
+        return from_dict(values)
     except UserError as error:
         raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
+
+
+def _check_version(version: Any) -> None:
+    if not is_whole(version) or version < 0:
+        raise UserError(f"version {described(version)}: expected a whole number, at most {VERSION}")
+    if version > VERSION:
+        raise UserError(
+            f"version {described(version)}, which a later Thimble wrote: expected at most {VERSION}; update Thimble to"
+            " go on with this run"
+        )
 
 
 def check_same_data(run: Path, config: TrainConfig, source: Source) -> None:
@@ -81,8 +116,8 @@ def check_same_data(run: Path, config: TrainConfig, source: Source) -> None:
         UserError: the images are not those that the run recorded; or they are not where they were, and no other place
             is named: the folder that a run's settings name may be somebody else's.
     """
-    folder = config.data_dir
-    if folder is not None and not source.is_here() and folder == read_config(run).data_dir:
+    folder = config.run.data_dir
+    if folder is not None and not source.is_here() and folder == read_config(run).run.data_dir:
         raise UserError(
             f"{folder}, where {run} has its data from, holds no {source.title} any more: put it back, or name another"
             " folder with --data-dir"
@@ -99,7 +134,9 @@ def check_resumable(run: Path, config: TrainConfig) -> None:
         UserError: naming the setting, what the run began with and what was asked.
     """
     began, asked = to_dict(read_config(run)), to_dict(config)
-    for name in sorted(set(began) - RESUMABLE):
+    # RunConfig is the list of what is not part of the recipe.
+    changeable = {field.name for field in dataclasses.fields(RunConfig)} | PLACES
+    for name in sorted(began.keys() - changeable):
         if began[name] != asked[name]:
             flag = "--" + name.replace("_", "-")
             raise UserError(f"{run} began with {flag} {began[name]}, not {asked[name]}: a run keeps its recipe")

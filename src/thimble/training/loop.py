@@ -37,16 +37,17 @@ _MIXING = 1
 def train_epochs(session: Session, stop: StopRequest) -> None:
     """The loop: every epoch, every step."""
     config, fabric, progress, observer = session.config, session.fabric, session.progress, session.observer
+    schedule = config.schedule
     augmenter = None if session.bank else build_augmenter(config.augment, session.data.mean)
-    workers = config.workers if config.workers is not None else _default_workers(config, fabric)
+    workers = config.run.workers if config.run.workers is not None else _default_workers(config, fabric)
     on_gpu = fabric.device.type == "cuda"
     observer.start(session.run, config, progress)
-    while progress.epoch < config.epochs:
-        count = num_kept(progress.epoch, config.epochs, len(session.data), config.skip_easy)
+    while progress.epoch < schedule.epochs:
+        count = num_kept(progress.epoch, schedule.epochs, len(session.data), config.hard_images.skip_easy)
         batches = EpochBatches(
             session.data,
             augmenter,
-            batch_size=config.batch_size,
+            batch_size=schedule.batch_size,
             seed=config.seed,
             epoch=progress.epoch,
             rank=fabric.global_rank,
@@ -60,7 +61,7 @@ def train_epochs(session: Session, stop: StopRequest) -> None:
         for images, labels in batches.loader(progress.batch, workers, pin_memory=on_gpu and workers > 0):
             learning_rate = session.set_learning_rate(progress.step)
             totals[:2] += _step(session, images, labels, batches.indices(progress.batch))
-            progress.advance(config.batch_size)
+            progress.advance(schedule.batch_size)
             if not session.reads_every_step and progress.batch < len(batches):
                 continue
             totals[2] = float(bool(stop))
@@ -93,19 +94,20 @@ def train_epochs(session: Session, stop: StopRequest) -> None:
 def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
     """One step of the optimizers: returns the loss times the images, and the correct answers, of this process."""
     config = session.config
+    schedule, optimization, distillation = config.schedule, config.optimization, config.distillation
     views, targets, answers = _lesson(session, images, labels, indices)
-    inputs = resize(views, image_size(session.progress.epoch, config.epochs, config.image_sizes))
+    inputs = resize(views, image_size(session.progress.epoch, schedule.epochs, schedule.image_sizes))
     logits = session.module(inputs)
-    loss = F.cross_entropy(logits, targets, label_smoothing=config.label_smoothing)
+    loss = F.cross_entropy(logits, targets, label_smoothing=optimization.label_smoothing)
     if answers is not None:
-        loss = torch.lerp(loss, divergence(logits, answers, config.temperature), config.teacher_weight)
-    if config.skip_easy > 0:
+        loss = torch.lerp(loss, divergence(logits, answers, distillation.temperature), distillation.teacher_weight)
+    if config.hard_images.skip_easy > 0:
         session.hardness.record(indices, F.cross_entropy(logits.detach().float(), targets, reduction="none"))
     session.model.zero_grad()
     session.fabric.backward(loss)
-    if config.clip_norm is not None:
+    if optimization.clip_norm is not None:
         # Infinite gradients are let through: the loss tells of them in the next step, with our own message.
-        nn.utils.clip_grad_norm_(session.model.parameters(), config.clip_norm)
+        nn.utils.clip_grad_norm_(session.model.parameters(), optimization.clip_norm)
     for optimizer in session.optimizers:
         optimizer.step()
     session.average.update(session.model, session.progress.step)
@@ -116,14 +118,15 @@ def _lesson(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -
     """Images as the network takes them, at full size; what their labels say of them; and a teacher, if there is one."""
     config, data, device = session.config, session.data, session.fabric.device
     epoch, batch = session.progress.epoch, session.progress.batch
+    epochs, mixing = config.schedule.epochs, config.mixing
     if session.bank is not None:
-        return session.bank.batch(indices, epoch, plain=epoch >= round(config.mix_ramp[1] * config.epochs))
+        return session.bank.batch(indices, epoch, plain=epoch >= round(mixing.mix_ramp[1] * epochs))
     views, targets = mix(
         normalize(images.to(device, non_blocking=True), data.mean, data.std),
         labels.to(device, non_blocking=True),
         len(data.classes),
-        probability=mix_probability(epoch, config.epochs, config.mix_probability, config.mix_ramp),
-        alpha=config.mix_alpha,
+        probability=mix_probability(epoch, epochs, mixing.mix_probability, mixing.mix_ramp),
+        alpha=mixing.mix_alpha,
         seed=derive_seed(config.seed, epoch, batch, session.fabric.global_rank, _MIXING),
     )
     if session.teacher is None:
@@ -138,7 +141,7 @@ def _validate(session: Session) -> tuple[float, float] | None:
         return None
     model, labels = session.average.model, session.validation.labels
     logits = infer(model, session.validation.images, mean=model.mean, std=model.std)
-    loss = F.cross_entropy(logits, labels, label_smoothing=session.config.label_smoothing)
+    loss = F.cross_entropy(logits, labels, label_smoothing=session.config.optimization.label_smoothing)
     return loss.item(), (logits.argmax(1) == labels).double().mean().item()
 
 

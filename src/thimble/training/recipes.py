@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
 from thimble.data.augment.settings import AugmentConfig
@@ -29,7 +28,7 @@ def fast() -> TrainConfig:
     mean of 5 seeds, standard deviation 0.19 points, least 85.46%, in 84 seconds (median; two AMD EPYC cores, bfloat16),
     a 27th of a plain loop's time: benchmarks/results/time_to_accuracy.md. What each part is for: docs/fast_recipe.md.
     """
-    return TrainConfig(
+    return TrainConfig.of(
         validation=0,
         epochs=8,
         image_sizes=(16, 16, 16, 20, 24, 28, 32, 32),
@@ -63,7 +62,7 @@ def record() -> TrainConfig:
     ``benchmarks/record.py`` trains all seeds of one network, in slices. docs/record.md has what it has reached so far,
     on which machine, and what each part is worth.
     """
-    return TrainConfig(
+    return TrainConfig.of(
         validation=0,
         epochs=200,
         image_sizes=(24, 32, 32, 32),
@@ -100,9 +99,15 @@ def teacher() -> TrainConfig:
     Does Label Smoothing Help?", 2019, arXiv:1906.02629). For two CPU cores there is ``--model teacher-2m
     --epochs 24``, 26 minutes on one of them (docs/record.md).
     """
-    quick = fast()
-    augment = replace(quick.augment, shift_limit=4 / 32, cutout_probability=0.5, cutout_size=(0.25, 0.375))
-    return replace(quick, model="teacher-10m", epochs=40, label_smoothing=0.0, ema_decay=0.99, augment=augment)
+    return fast().changed(
+        model="teacher-10m",
+        epochs=40,
+        label_smoothing=0.0,
+        ema_decay=0.99,
+        shift_limit=4 / 32,
+        cutout_probability=0.5,
+        cutout_size=(0.25, 0.375),
+    )
 
 
 Recipe = Literal["reference", "fast", "record", "teacher"]

@@ -1,9 +1,44 @@
-"""What changes over a run: the learning rate of a step, the side of an epoch's images."""
+"""How long a run is, and what changes over it: the learning rate of a step, the side of an epoch's images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from thimble.errors import UserError
+from thimble.system.settings import adopt, require, require_fraction, require_types, require_whole
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How long to train, and what changes meanwhile."""
+
+    epochs: int = 24
+    """Passes over the training images."""
+
+    batch_size: int = 128
+    """Images in one optimizer step, over all processes together."""
+
+    image_sizes: tuple[int, ...] = ()
+    """Sides in pixels to which training images are scaled, one after another, each for an equal part of the epochs.
+    Small ones first save arithmetic; the last should be the data's own. Default: the data's own throughout."""
+
+    warmup_fraction: float = 0.2
+    """Part of all steps in which the learning rate rises to its peak, 0..1; it falls to zero in the rest."""
+
+    def __post_init__(self) -> None:
+        adopt(self)
+        require_whole(self, "epochs", 1, 100_000)
+        require_whole(self, "batch_size", 1, 1_000_000)
+        sides = "whole numbers of at least 8 pixels"
+        require(self, "image_sizes", lambda sizes: all(size >= 8 for size in sizes), sides)
+        few = "at most 100 sizes, of at most 1,024 pixels"
+        require(self, "image_sizes", lambda sizes: len(sizes) <= 100 and max(sizes, default=0) <= 1024, few)
+        require_fraction(self, "warmup_fraction")
+        require_types(self)
+        if self.batch_size == 1:
+            raise UserError("--batch-size 1 cannot train BatchNorm: expected at least 2")
 
 
 def image_size(epoch: int, num_epochs: int, sizes: Sequence[int]) -> int | None:

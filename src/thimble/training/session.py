@@ -82,10 +82,11 @@ class Session:
 
     def set_learning_rate(self, step: int) -> float:
         """Set every group's learning rate for a step, counted from 0, and return SGD's."""
+        num_steps, warmup_fraction = self.progress.num_steps, self.config.schedule.warmup_fraction
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = one_cycle(step, self.progress.num_steps, group["peak"], self.config.warmup_fraction)
-        return one_cycle(step, self.progress.num_steps, self.config.learning_rate, self.config.warmup_fraction)
+                group["lr"] = one_cycle(step, num_steps, group["peak"], warmup_fraction)
+        return one_cycle(step, num_steps, self.config.optimization.learning_rate, warmup_fraction)
 
     def summed(self, values: Tensor) -> list[float]:
         """A tensor's values, each summed over the processes. The one place where a training waits for its device."""
@@ -142,13 +143,14 @@ def begin(
         images, labels = data.images.to(fabric.device), data.labels.to(fabric.device)
         data = dataclasses.replace(data, images=images, labels=labels)
     model = _initial_model(config, data, source.record()).to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizers = build_optimizers(model, config)
+    optimizers = build_optimizers(model, config.optimization)
     if teacher is not None:
         teacher.check(data)
         teacher.model.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     hardness = Hardness(len(data), fabric.device)
-    kept = [num_kept(epoch, config.epochs, len(data), config.skip_easy) for epoch in range(config.epochs)]
-    num_batches = [count // config.batch_size for count in kept]
+    epochs, skip_easy = config.schedule.epochs, config.hard_images.skip_easy
+    kept = [num_kept(epoch, epochs, len(data), skip_easy) for epoch in range(epochs)]
+    num_batches = [count // config.schedule.batch_size for count in kept]
     progress = Progress(
         num_batches[0],
         sum(num_batches),
@@ -156,8 +158,9 @@ def begin(
         teacher=teacher.checksum if teacher else "",
         bank=bank.checksum if bank else "",
     )
-    swa_start = round((1 - config.swa_fraction) * progress.num_steps) if config.swa_fraction > 0 else None
-    average = WeightAverage(model, config.ema_decay, swa_start)
+    averaging = config.averaging
+    swa_start = round((1 - averaging.swa_fraction) * progress.num_steps) if averaging.swa_fraction > 0 else None
+    average = WeightAverage(model, averaging.ema_decay, swa_start)
     torch.manual_seed(derive_seed(config.seed, fabric.global_rank))
     resume = claim.resume
     if resume is not None and not has_state(resume):
@@ -166,7 +169,7 @@ def begin(
         restore_progress(resume, progress, model, optimizers, average, hardness)
         if fabric.global_rank > 0:  # the state has the first process's generator, whose dropout masks are its own
             torch.manual_seed(derive_seed(config.seed, fabric.global_rank, progress.step))
-    module, *wrapped = fabric.setup(_compiled(model) if config.compile else model, *optimizers)
+    module, *wrapped = fabric.setup(_compiled(model) if config.run.compile else model, *optimizers)
     run: Path = fabric.broadcast(
         claim.begin(config, environment(fabric), source.record()) if fabric.is_global_zero else Path()
     )
@@ -223,14 +226,15 @@ def compiling(asked: bool) -> Iterator[None]:
 def _initial_model(config: TrainConfig, data: ImageDataset, record: dict[str, Any]) -> Classifier:
     """The untrained model, on the CPU, the same in all processes; with the constants of its data."""
     torch.manual_seed(derive_seed(config.seed))
-    model = build_model(config.model, num_classes=len(data.classes), dropout=config.dropout)
+    network = config.network
+    model = build_model(network.model, num_classes=len(data.classes), dropout=network.dropout)
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     model.input_size = (3, data.images.shape[2], data.images.shape[3])
     model.data = record
-    if config.whiten:
+    if network.whiten:
         images = normalize(data.images[:_WHITENING_IMAGES].cpu(), data.mean, data.std)
         try:
             whiten_first_convolution(model, images)
         except ValueError as error:
-            raise UserError(f"--whiten with --model {config.model}: {error}; leave --whiten out") from error
+            raise UserError(f"--whiten with --model {network.model}: {error}; leave --whiten out") from error
     return model

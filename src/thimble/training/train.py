@@ -6,7 +6,6 @@ last averaged weights are tested, once, and saved.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +75,7 @@ def train(
         resume: a run folder to go on with instead of beginning a new one. On the CPU, with as many threads, the result
             is that of an uninterrupted run, to the last bit.
         observer: told how it goes.
-        changes: fields of the configuration that differ, e.g. ``thimble.train(epochs=2, seed=1)``.
+        changes: settings that differ, by name, e.g. ``thimble.train(epochs=2, learning_rate=0.1)``.
 
     Raises:
         UserError: settings, data or folder are not as they should be, or the folder is being trained in.
@@ -87,9 +86,6 @@ def train(
     recipe = take("recipe", recipe, str | None, "the name of a recipe")
     run: Path | None = take("resume", resume, Path | None, "the folder of a run")
     observer = take("observer", observer, Observer | None, "an Observer")
-    unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(TrainConfig)})
-    if unknown:
-        raise UserError(f"unknown setting {unknown[0]}: expected fields of TrainConfig, such as epochs")
     if recipe is not None and (config is not None or resume is not None):
         raise UserError(f"recipe {recipe!r} beside a configuration or a run to resume: expected one of them")
     if config is None:
@@ -99,25 +95,26 @@ def train(
     source = None if data is None else find_source(hold_out(data) if isinstance(data, ImageDataset) else data)
     if source is not None:
         changes["data"] = source.name
-    config = dataclasses.replace(config, **changes)
-    if config.precision == "auto":  # the run keeps what it began with, wherever it is resumed
-        config = dataclasses.replace(config, precision="bf16" if has_bfloat16(config.device) else "float32")
+    config = config.changed(**changes)
+    if config.network.precision == "auto":  # the run keeps what it began with, wherever it is resumed
+        config = config.changed(precision="bf16" if has_bfloat16(config.run.device) else "float32")
     observer = observer or Observer()
-    if config.model not in list_models():
-        raise UserError(f"--model {config.model}: expected one of {', '.join(list_models())}")
-    check_place(run or config.runs / (config.name or ""))
+    if config.network.model not in list_models():
+        raise UserError(f"--model {config.network.model}: expected one of {', '.join(list_models())}")
+    check_place(run or config.run.runs / (config.run.name or ""))
     if run is not None:
-        config = dataclasses.replace(config, fallback=False)  # a run does not change its data on the way
+        config = config.changed(fallback=False)  # a run does not change its data on the way
     launch = launched()
     with Claim(config, run, first=launch.rank == 0) as claim:
-        source = source or find_source(config.data, config.data_dir)
+        source = source or find_source(config.dataset.data, config.run.data_dir)
         if run is not None:
             check_same_data(run, config, source)
-        teacher = None if config.teacher is None else Teacher(config.teacher)  # a wrong name waits for no download
-        bank = None if config.bank is None else load_bank(config.bank)
+        taught = config.distillation
+        teacher = None if taught.teacher is None else Teacher(taught.teacher)  # a wrong name waits for no download
+        bank = None if taught.bank is None else load_bank(taught.bank)
         if bank is not None:  # whatever the run says of its augmentation is true
-            config = dataclasses.replace(config, augment=bank.views.augment, mix_probability=bank.views.mixed_share)
-        fabric = start_fabric(config.device, config.precision, launch)
+            config = config.changed(augment=bank.views.augment, mix_probability=bank.views.mixed_share)
+        fabric = start_fabric(config.run.device, config.network.precision, launch)
         config, source, whole = _load_data(config, source, fabric, observer)
         if bank is not None:
             bank.check(whole)
@@ -129,7 +126,7 @@ def _trained(session: Session) -> TrainResult:
     """Train to the end, test and save; or say how to go on."""
     try:
         # The loop alone: a download stops at once, and a test can be done again.
-        with stop_on_signal() as stop, compiling(session.config.compile):
+        with stop_on_signal() as stop, compiling(session.config.run.compile):
             train_epochs(session, stop)
         return _finish(session)
     except KeyboardInterrupt:  # impatient, or during the test
@@ -147,26 +144,27 @@ def _load_data(
         try:
             return config, source, source.load("train", progress=True)
         except DataUnavailable as error:
-            if not config.fallback:
+            if not config.run.fallback:
                 raise
             observer.message(f"{source.title} IS NOT HERE. {error}")
             observer.message(f"TRAINING ON THE BUILT-IN shapes10 INSTEAD: the figures below are not {source.title}'s.")
             source = find_source("shapes10")
-            return dataclasses.replace(config, data=source.name), source, source.load("train")
+            return config.changed(data=source.name), source, source.load("train")
 
 
 def _divided(config: TrainConfig, whole: ImageDataset, num_processes: int) -> tuple[ImageDataset, ImageDataset | None]:
     """The images to train on, and those to validate with."""
-    data, validation = split(whole, config.validation)
-    if config.train_images is not None:
-        if config.train_images > len(data):
-            raise UserError(f"--train-images {config.train_images}: expected at most {len(data)}")
-        data = data.subset(torch.arange(config.train_images))
-    fewest = num_kept(config.epochs, config.epochs, len(data), config.skip_easy)
-    if fewest < config.batch_size:
-        raise UserError(f"--batch-size {config.batch_size}: expected at most the {fewest} images of an epoch")
-    if config.batch_size % num_processes or config.batch_size < 2 * num_processes:
-        raise UserError(f"--batch-size {config.batch_size}: expected a multiple of the {num_processes} processes")
+    data, validation = split(whole, config.dataset.validation)
+    train_images, epochs, batch_size = config.dataset.train_images, config.schedule.epochs, config.schedule.batch_size
+    if train_images is not None:
+        if train_images > len(data):
+            raise UserError(f"--train-images {train_images}: expected at most {len(data)}")
+        data = data.subset(torch.arange(train_images))
+    fewest = num_kept(epochs, epochs, len(data), config.hard_images.skip_easy)
+    if fewest < batch_size:
+        raise UserError(f"--batch-size {batch_size}: expected at most the {fewest} images of an epoch")
+    if batch_size % num_processes or batch_size < 2 * num_processes:
+        raise UserError(f"--batch-size {batch_size}: expected a multiple of the {num_processes} processes")
     return data, validation
 
 
@@ -188,7 +186,7 @@ def _finish(session: Session) -> TrainResult:
             "data": {
                 **session.source.record(),
                 "train_images": len(session.data),
-                "validation_images": config.validation,
+                "validation_images": config.dataset.validation,
             },
             "metrics": {"last_epoch": history[-1], "test": test.to_dict()},
             "teacher_sha256": session.progress.teacher or None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +24,7 @@ def train(arguments: Sequence[str]) -> Callable[..., int]:
         from thimble.training.config_file import read_config
 
         # Two flags that are asked for each time: a run that began with them does not go on with them.
-        defaults = dataclasses.replace(read_config(expanded(resumed)), fallback=False, overwrite=False)
+        defaults = read_config(expanded(resumed)).changed(fallback=False, overwrite=False)
 
     def train(
         config: Annotated[TrainConfig, Flat] = defaults,
@@ -51,7 +50,7 @@ def train(arguments: Sequence[str]) -> Callable[..., int]:
             result = train_model(config, resume=resume, observer=observer)
             observer.finish(result)
         if report:
-            _report(result.run, config.data_dir)
+            _report(result.run, config.run.data_dir)
         return 0
 
     return train

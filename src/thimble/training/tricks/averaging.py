@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from thimble.system.lazily import torch
+from thimble.system.settings import adopt, require_part, require_types
 
-from thimble.models.classifier import Classifier
+if TYPE_CHECKING:
+    from thimble.models.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class AveragingConfig:
+    """Average the weights over the steps."""
+
+    ema_decay: float = 0.99
+    """Decay per step of the moving average of the weights, from 0 (none) to less than 1. The average is what is
+    validated, tested and saved."""
+
+    swa_fraction: float = 0.0
+    """Last part of all steps, from 0 (none) to less than 1, over which the average counts every step alike: stochastic
+    weight averaging, instead of the moving average."""
+
+    def __post_init__(self) -> None:
+        adopt(self)
+        require_part(self, "ema_decay", "swa_fraction")
+        require_types(self)
 
 
 class WeightAverage:
@@ -30,13 +51,12 @@ class WeightAverage:
         self.model = copy.deepcopy(model).eval()
         self.decay, self.swa_start = decay, swa_start
         self.is_model = decay == 0 and swa_start is None
-        self._pairs: tuple[list[Tensor], ...] = ()
+        self._pairs: tuple[list[torch.Tensor], ...] = ()
         if self.is_model:
             self.model.load_state_dict(model.state_dict(), assign=True)
         self.model.requires_grad_(False)
 
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
+    def update(self, model: torch.nn.Module, step: int) -> None:
         """Move the average towards the model after a step, counted from 0."""
         if self.is_model:
             return
@@ -44,10 +64,11 @@ class WeightAverage:
         if self.swa_start is not None and step >= self.swa_start:
             decay = (step - self.swa_start) / (step - self.swa_start + 1)
         averages, currents, counts, current_counts = self._pairs or self._paired(model)
-        torch._foreach_lerp_(averages, currents, 1.0 - decay)
-        torch._foreach_copy_(counts, current_counts)
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, currents, 1.0 - decay)
+            torch._foreach_copy_(counts, current_counts)
 
-    def _paired(self, model: nn.Module) -> tuple[list[Tensor], ...]:
+    def _paired(self, model: torch.nn.Module) -> tuple[list[torch.Tensor], ...]:
         """The average's and the model's tensors that are averaged, and those that count: BatchNorm's batches.
 
         Found once: a network's tensors are moved by what is in them, never exchanged.

@@ -32,6 +32,7 @@ from thimble.system.arguments import is_whole
 from thimble.system.files import check_output
 from thimble.system.machine import has_bfloat16, keep_freed_memory
 from thimble.system.seeds import derive_seed
+from thimble.system.settings import before
 
 from .distillation import Teacher
 from .view_config import ViewConfig
@@ -250,7 +251,7 @@ def _read(path: Path, file: TensorFile) -> Bank:
     if found["kind"] != "bank":
         raise ValueError(found["kind"])
     settings, data = dict(found["views"]), found["data"]
-    augment = dict(settings["augment"])
+    augment = {**before(AugmentConfig), **settings["augment"]}
     augment["cutout_size"] = tuple(augment["cutout_size"])
     try:
         views = ViewConfig(**{**settings, "augment": AugmentConfig(**augment)})

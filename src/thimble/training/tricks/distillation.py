@@ -7,13 +7,59 @@ teacher is asked anew about every augmented and mixed image that its student see
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from thimble.data.dataset import ImageDataset
 from thimble.errors import UserError
-from thimble.storage.find import load_described
+from thimble.system.lazily import F, torch
+from thimble.system.settings import (
+    adopt,
+    later,
+    require,
+    require_fraction,
+    require_path,
+    require_positive,
+    require_types,
+)
+
+if TYPE_CHECKING:
+    from thimble.data.dataset import ImageDataset
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """Learn from a teacher, or from the answers that it gave before."""
+
+    teacher: str | None = None
+    """A trained MODEL to learn from, beside the labels: a shipped model's name, a weights file or a run folder. It sees
+    the same augmented images, at full size."""
+
+    bank: Path | None = later(None, before=None)
+    """A file of `thimble bank` to learn from, instead of a teacher: its answers to several views of every image. The
+    views have the bank's augmentation and mixing; of the mixing settings only the end of `--mix-ramp` counts, after
+    which no view is mixed."""
+
+    teacher_weight: float = 0.9
+    """Share of the loss, 0..1, that is the divergence from the answers of teacher or bank; the rest is the labels'."""
+
+    temperature: float = 2.0
+    """What both networks' logits are divided by, for that divergence: above 1, the less probable classes count more."""
+
+    def __post_init__(self) -> None:
+        adopt(self)
+        if self.teacher is not None and self.bank is not None:
+            raise UserError("use --teacher or --bank, not both: a bank holds its teacher's answers")
+        require(self, "teacher", lambda value: True, "the name or the path of a model")
+        require_path(self, "bank")
+        require_fraction(self, "teacher_weight")
+        require_positive(self, "temperature")
+        require_types(self)
+
+
+PLACES = frozenset({"teacher", "bank"})
+"""Of these settings a run may change where the file lies. That it is the same file, its checksum says, which is kept in
+the run's state."""
 
 
 class Teacher:
@@ -31,6 +77,8 @@ class Teacher:
     """
 
     def __init__(self, model: str, called: str = "--teacher") -> None:
+        from thimble.storage.find import load_described  # it brings PyTorch
+
         self.name, self.called = model, called
         try:
             self.model, _, self.checksum = load_described(model)
@@ -55,14 +103,14 @@ class Teacher:
                 f" {data.name}, {data.mean} and {data.std}"
             )
 
-    @torch.no_grad()
-    def logits(self, inputs: Tensor) -> Tensor:
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """The teacher's answers, float32 (N, num_classes), to what the student is given."""
-        answers: Tensor = self.model(inputs)
+        with torch.no_grad():
+            answers: torch.Tensor = self.model(inputs)
         return answers.float()
 
 
-def divergence(logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def divergence(logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
     """The Kullback-Leibler divergence of a student's answers from its teacher's, mean over the images, in nats.
 
     Both are softened by the temperature; the result is multiplied by its square, so that the gradient keeps its size

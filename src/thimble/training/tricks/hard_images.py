@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from thimble.system.lazily import torch
+from thimble.system.settings import adopt, require_part, require_types
+
+
+@dataclass(frozen=True)
+class HardImagesConfig:
+    """Leave out the images that are easy."""
+
+    skip_easy: float = 0.0
+    """Share of the training images, from 0 to less than 1, that each epoch after the first quarter leaves out: those
+    whose loss was lowest when they were last seen."""
+
+    def __post_init__(self) -> None:
+        adopt(self)
+        require_part(self, "skip_easy")
+        require_types(self)
 
 
 class Hardness:
@@ -26,15 +41,15 @@ class Hardness:
         self.last = torch.full((num_images,), torch.inf, device=device)
         self.fresh = torch.full((num_images,), -1.0, device=device)
 
-    def record(self, indices: Tensor, losses: Tensor) -> None:
+    def record(self, indices: torch.Tensor, losses: torch.Tensor) -> None:
         """Note the losses (n,) of the images that ``indices`` (n,) name."""
         self.fresh[indices.to(self.fresh.device, non_blocking=True)] = losses
 
-    def hardest(self, count: int) -> Tensor:
+    def hardest(self, count: int) -> torch.Tensor:
         """The indices of the images with the greatest losses, int64 (count,), in their own order."""
         return self.last.topk(count, sorted=False).indices.sort().values
 
-    def merge(self, total: Callable[[Tensor], Tensor]) -> None:
+    def merge(self, total: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Give all processes what each has seen; ``total`` sums a tensor over them."""
         seen = self.fresh >= 0
         count = total(seen.float())

@@ -6,9 +6,34 @@ Regularization Strategy to Train Strong Classifiers with Localizable Features" (
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+
+from thimble.system.lazily import np, torch
+from thimble.system.settings import adopt, require, require_fraction, require_positive, require_types
+
+
+@dataclass(frozen=True)
+class MixingConfig:
+    """Mix images in pairs, by mixup and CutMix."""
+
+    mix_probability: float = 0.0
+    """Share of the batches, 0..1, whose images are mixed in pairs, and their labels with them: by mixup, a weighted
+    mean, or by CutMix, a rectangle of the one on the other, with even chances."""
+
+    mix_alpha: float = 0.5
+    """How evenly: the share of an image is drawn from Beta(alpha, alpha), near 0 or 1 for a small alpha."""
+
+    mix_ramp: tuple[float, float] = (0.0, 1.0)
+    """Parts of the epochs, 0..1: until the first the share of mixed batches rises in a line from zero, and after the
+    second no batch is mixed."""
+
+    def __post_init__(self) -> None:
+        adopt(self)
+        require_fraction(self, "mix_probability")
+        require_positive(self, "mix_alpha")
+        growing = "two growing fractions from 0 to 1"
+        require(self, "mix_ramp", lambda ramp: 0.0 <= ramp[0] <= ramp[1] <= 1.0, growing)
+        require_types(self)
 
 
 def mix_probability(epoch: int, num_epochs: int, greatest: float, ramp: tuple[float, float]) -> float:
@@ -27,8 +52,8 @@ def mix_probability(epoch: int, num_epochs: int, greatest: float, ramp: tuple[fl
 
 
 def mix(
-    images: Tensor, labels: Tensor, num_classes: int, *, probability: float, alpha: float, seed: int
-) -> tuple[Tensor, Tensor]:
+    images: torch.Tensor, labels: torch.Tensor, num_classes: int, *, probability: float, alpha: float, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Mix every image of a batch with the one before it, the first with the last; or leave the batch as it is.
 
     The whole batch by mixup or the whole batch by CutMix, with even chances; every image with a share, and for CutMix
@@ -63,7 +88,9 @@ def mix(
     return mixed, targets.lerp(targets.roll(1, 0), shares.unsqueeze(1))
 
 
-def blend(images: Tensor, partners: Tensor, *, shares: Tensor, boxed: Tensor, middles: Tensor) -> tuple[Tensor, Tensor]:
+def blend(
+    images: torch.Tensor, partners: torch.Tensor, *, shares: torch.Tensor, boxed: torch.Tensor, middles: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Mix images with their partners as the draws given say, each by mixup or by CutMix.
 
     Args:
@@ -81,7 +108,7 @@ def blend(images: Tensor, partners: Tensor, *, shares: Tensor, boxed: Tensor, mi
     return mixed, torch.where(boxed, boxes.float().mean((1, 2)), shares)
 
 
-def _boxes(shares: Tensor, middles: Tensor, size: tuple[int, ...]) -> Tensor:
+def _boxes(shares: torch.Tensor, middles: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
     """Rectangles of the image's proportions, of about the given shares of it, cut off at its edge: bool (N, h, w)."""
     inside = torch.ones(1, dtype=torch.bool, device=shares.device)
     for axis, (side, middle) in enumerate(zip(size, middles, strict=True)):
@@ -92,6 +119,6 @@ def _boxes(shares: Tensor, middles: Tensor, size: tuple[int, ...]) -> Tensor:
     return inside
 
 
-def main_labels(targets: Tensor) -> Tensor:
+def main_labels(targets: torch.Tensor) -> torch.Tensor:
     """The class with the greatest share of each image, int64 (N,), of what ``mix`` says to answer."""
     return targets if targets.ndim == 1 else targets.argmax(1)
