@@ -31,7 +31,7 @@ def measure(models: list[str], formats: list[str]) -> list[dict[str, Any]]:
             with tempfile.TemporaryDirectory() as folder:
                 output = Path(folder) / f"model{FORMATS[name].ending}"
                 try:
-                    result = export(model, name, output).to_dict()  # type: ignore[arg-type]
+                    result = export(model, name, output).to_dict()
                 except UserError as error:
                     rows.append({"model": model, "format": name, "missing": str(error)})
                     continue

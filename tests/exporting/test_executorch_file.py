@@ -24,7 +24,7 @@ needs_executorch = pytest.mark.skipif(importlib.util.find_spec("executorch") is 
 
 def test_without_executorch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "executorch", None)
-    message = r"pip install 'thimble-nets\[executorch\]', or choose --format onnx"
+    message = r"executorch, which is not installed: pip install 'thimble-nets\[executorch\]'"
     with pytest.raises(UserError, match=message):
         executorch_file.build(deploy(seasoned(), calibration=stand_in().images[:10]))
     with pytest.raises(UserError, match=message):

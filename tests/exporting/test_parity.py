@@ -53,6 +53,14 @@ def test_a_difference_of_one_logit_of_one_image_is_seen(images: ImageDataset) ->
         check(parity, exact=True)
 
 
+def test_a_file_that_gives_something_else_than_logits_is_seen(images: ImageDataset) -> None:
+    deployment = deploy(seasoned())
+    with pytest.raises(
+        RunError, match=r"^the file gives \(40, 9\) for 40 images of shapes10; expected \(40, 10\): nothing"
+    ):
+        compare(lambda inputs: deployment.network(inputs)[:, :9], deployment, images, is_test=False)
+
+
 def test_a_file_with_a_fixed_batch_is_seen(images: ImageDataset) -> None:
     deployment = deploy(seasoned())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from thimble.data.augment.settings import AugmentConfig
 from thimble.data.cifar10 import Cifar10
 from thimble.errors import RunError, UserError
-from thimble.storage.curves import Curves
+from thimble.storage.curves import Curves, open_curves
 from thimble.storage.logs import COLUMNS, read_metrics, write_logs
 from thimble.storage.run_folder import write_json
 from thimble.training.config import TrainConfig, headline, settings_by_name
@@ -237,6 +238,12 @@ def test_curves_are_what_tensorboard_reads_with_what_a_died_run_wrote_left_out(t
     ]
     assert [one.step for one in read.Scalars("train/loss")] == [1, 2, 3, 4]
     assert set(read.Tags()["scalars"]) >= {"learning/rate", "seconds", "images/per_second"}
+
+
+def test_without_tensorboard_there_are_no_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    assert open_curves(tmp_path, 1) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_curves_on_a_full_disk_are_one_line(tmp_path: Path) -> None:

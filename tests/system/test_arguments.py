@@ -17,9 +17,9 @@ import thimble
 from thimble.data.augment.settings import AugmentConfig
 from thimble.data.image_files import read_image
 from thimble.errors import UserError
+from thimble.exporting import torch_file
 from thimble.exporting.deployment import deploy
 from thimble.exporting.exported import open_exported
-from thimble.exporting.formats import FORMATS, Format
 from thimble.models.classifier import Classifier, as_classifier
 from thimble.reporting.curves import check_drawing
 from thimble.sharing.card import model_card, write_card
@@ -114,11 +114,11 @@ def test_every_function_takes_a_model_that_is_no_file(
     card = model_card(reference)
     assert "150,576 parameters" in card
     assert "photo.jpg" in card
-    quick = Format(lambda deployment: b"made", lambda path: deploy(reference).network, ".onnx", exact=True)
-    monkeypatch.setitem(FORMATS, "onnx", quick)
+    monkeypatch.setattr(torch_file, "build", lambda deployment: b"made")
+    monkeypatch.setattr(torch_file, "load", lambda path: deploy(reference).network)
     monkeypatch.setattr("thimble.exporting.parity.NUM_IMAGES", 20)
-    exported = thimble.export(reference, output=str(tmp_path / "x.onnx"))
-    assert exported.output == tmp_path / "x.onnx"
+    exported = thimble.export(reference, "torch", output=str(tmp_path / "x.pt2"))
+    assert exported.output == tmp_path / "x.pt2"
     assert exported.output.read_bytes() == b"made"
     assert exported.metadata["classes"] == list(reference.classes)
     assert len(exported.metadata["weights_sha256"]) == 64

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from thimble.errors import RunError, UserError
 from thimble.models.classifier import Classifier
+from thimble.system.extras import require
 from thimble.system.files import MEBIBYTE
 
 from .answers import MAX_BYTES, Answer, Models, draw_samples
@@ -55,7 +56,7 @@ def build_page(models: Models, folder: Path) -> Blocks:
     """The page, not yet served. ``folder`` is for the samples' files.
 
     Raises:
-        UserError: Gradio is not installed.
+        UserError: the extra ``demo`` is not installed.
     """
     gr = _gradio()
     first = models.names[0]
@@ -139,10 +140,9 @@ def _refusal(text: str) -> str:
 def _gradio() -> Any:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would send usage statistics, and ask for newer versions
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # of a package that it brings
-    try:
-        import gradio
-    except ImportError as error:
-        raise UserError(f"the page needs Gradio ({error}): pip install 'thimble-nets[demo]'") from error
+    require("gradio", "captum", "matplotlib", by="the demo", extra="demo")
+    import gradio
+
     return gradio
 
 
@@ -153,7 +153,7 @@ def serve(models: Models, host: str = "127.0.0.1", port: int = 7860) -> Iterator
     Uploads lie in a folder that goes with the block.
 
     Raises:
-        UserError: Gradio is not installed, or there can be no server at this address.
+        UserError: the extra ``demo`` is not installed, or there can be no server at this address.
     """
     gr = _gradio()
     port = _free_port(host, port)

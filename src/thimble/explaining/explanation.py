@@ -21,6 +21,7 @@ from thimble.models import frozen
 from thimble.models.classifier import Classifier
 from thimble.storage.find import Model, load_model
 from thimble.system.arguments import take
+from thimble.system.extras import require
 
 from .attribution import STEPS, as_inputs, grad_cam
 
@@ -68,9 +69,11 @@ def explain(
         class_name: the class to explain. Default: of each image, the one that the model takes it for.
 
     Raises:
-        UserError: there is no such model or class, something is not an image, or the model pools nowhere.
+        UserError: there is no such model or class, something is not an image, or the model pools nowhere; or the extra
+            ``report`` is not installed.
         RunError: the model gives nan or infinite logits.
     """
+    require("captum", by="explaining an image", extra="report")
     class_name = take("class_name", class_name, str | None, "the name of a class")
     classifier = load_model(model)
     chosen = None if class_name is None else find_class(classifier, class_name)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from thimble.system.extras import needed
 from thimble.system.names import shortened, shown
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def draw(explanations: Sequence[Explanation]) -> Image.Image:
 
 def heat(picture: Image.Image, values: Tensor) -> Image.Image:
     """Grad-CAM as heat over a picture of any size."""
-    from matplotlib import colormaps  # takes half a second
+    with needed("matplotlib", by="drawing an explanation", extra="report"):
+        from matplotlib import colormaps  # takes half a second
 
     strength = _enlarged(values, picture.size, Image.Resampling.BICUBIC).clip(0, 1)
     return _mixed(np.asarray(picture, np.float32), colormaps["inferno"](strength)[..., :3], 0.25 + 0.5 * strength)

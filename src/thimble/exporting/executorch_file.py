@@ -17,27 +17,19 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from thimble.errors import UserError
+from thimble.system.extras import needed
 
 from .deployment import Deployment
 from .onnx_file import METADATA_KEY, _quiet
 
 MAX_BATCH = 64
-_MISSING = "--format executorch needs ExecuTorch ({}): pip install 'thimble-nets[executorch]', or choose --format onnx"
-
-
-def require() -> None:
-    """Raise UserError where ExecuTorch is not installed."""
-    try:
-        import executorch  # noqa: F401
-    except ImportError as error:
-        raise UserError(_MISSING.format(error)) from error
 
 
 def build(deployment: Deployment) -> bytes:
@@ -52,11 +44,9 @@ def build(deployment: Deployment) -> bytes:
     if deployment.calibration is None or not len(deployment.calibration):
         raise ValueError("no calibration images: an int8 file needs training images")
     with _quiet(), _clean_root_logger():
-        try:
+        with _needed():
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
             from executorch.exir import to_edge_transform_and_lower
-        except ImportError as error:
-            raise UserError(_MISSING.format(error)) from error
         from torch._export.verifier import SpecViolationError
 
         with _free_batch():
@@ -84,11 +74,8 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     Raises:
         UserError: ExecuTorch is not installed.
     """
-    try:
-        with _quiet():
-            from executorch.runtime import Runtime
-    except ImportError as error:
-        raise UserError(_MISSING.format(error)) from error
+    with _quiet(), _needed():
+        from executorch.runtime import Runtime
     with _silent():
         program = Runtime.get().load_program(path)
         method = program.load_method("forward")
@@ -98,6 +85,10 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
         return torch.cat([method.execute([batch.contiguous()])[0] for batch in torch.split(inputs, MAX_BATCH)])
 
     return run
+
+
+def _needed() -> AbstractContextManager[None]:
+    return needed("executorch", by="the ExecuTorch file", extra="executorch")
 
 
 def _quantize(deployment: Deployment, images: Tensor) -> torch.export.ExportedProgram:

@@ -112,8 +112,7 @@ def export(
     if path.is_dir():
         example = path / f"{classifier.name}{kind.ending}"
         raise UserError(f"--output {path} is a folder: expected the name of a file, such as {example}")
-    if kind.require is not None:
-        kind.require()
+    kind.require(f"--format {format}")
     try:
         source = source_for(data, classifier.data, name_of(model), folder)
     except UserError:

@@ -15,6 +15,7 @@ from thimble.errors import RunError, UserError
 from thimble.measuring.evaluation import Evaluation, check_fit, reduce
 from thimble.storage.description import check_classes, check_constants, check_input_size
 from thimble.system.arguments import expanded
+from thimble.system.extras import require
 from thimble.system.files import read_file
 from thimble.system.json_text import parse_object
 
@@ -89,9 +90,10 @@ def open_exported(path: str | Path) -> ExportedModel:
     """Read an ONNX file that Thimble exported.
 
     Raises:
-        UserError: it is no whole ONNX file, is another program's, or is not what its metadata say.
+        UserError: it is no whole ONNX file, is another program's, or is not what its metadata say; or the extra
+            ``export`` is not installed.
     """
-
+    require("onnx", "onnxruntime", by="reading an ONNX file", extra="export")
     path = expanded(path)
     content = read_file(path, onnx_checks.MOST_BYTES)
     try:

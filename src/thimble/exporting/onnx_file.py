@@ -22,11 +22,9 @@ from torch import Tensor
 from thimble.system.scratch import temporary_folder
 
 from .deployment import Deployment
-from .opset import IR_VERSION, LEAST_RUNTIME, OPSET, TRACED_OPSET, lower
+from .opset import IR_VERSION, TRACED_OPSET, lower
 
 METADATA_KEY = "thimble"
-NEEDS = {"onnx": {"opset": OPSET, "ir_version": IR_VERSION, "onnxruntime": f">={LEAST_RUNTIME}"}}
-"""What a file says of the runtime that it takes."""
 _BATCH = 100
 _QUANTIZED = ["Conv", "Gemm", "Add", "Relu", "MaxPool"]
 

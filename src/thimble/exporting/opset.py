@@ -13,6 +13,8 @@ TRACED_OPSET = 18
 OPSET, IR_VERSION = 13, 7
 LEAST_RUNTIME = "1.15.1"
 """The oldest onnxruntime that the files were tried with; opset 13 is older, see docs/export.md."""
+NEEDS = {"onnx": {"opset": OPSET, "ir_version": IR_VERSION, "onnxruntime": f">={LEAST_RUNTIME}"}}
+"""What a file says of the runtime that it takes."""
 
 _REDUCTIONS = ("ReduceMean", "ReduceMax")
 _SINCE_ADDED = {"BatchNormalization": "training_mode", **dict.fromkeys(_REDUCTIONS, "noop_with_empty_axes")}

@@ -86,6 +86,9 @@ def compare(
         images: at least one. The answers for the first 1,000 are compared.
         is_test: whether they are the test set of the network's classes: then accuracies are measured too, on all.
         twin: another file that must agree too.
+
+    Raises:
+        RunError: the file gives something else than logits.
     """
 
     def pytorch(inputs: Tensor) -> Tensor:
@@ -95,6 +98,9 @@ def compare(
 
     pixels = images.images if is_test else images.images[:NUM_IMAGES]
     found, expected = (answers(one, deployment, pixels) for one in (run, pytorch))
+    if found.shape != expected.shape:
+        shapes = f"{tuple(found.shape)} for {len(pixels):,} images of {images.name}; expected {tuple(expected.shape)}"
+        raise RunError(f"the file gives {shapes}: nothing was written")
     first, labels = found[:NUM_IMAGES], found[:NUM_IMAGES].argmax(1)
     twins = None if twin is None else answers(twin, deployment, pixels[:NUM_IMAGES]).argmax(1)
     return Parity(

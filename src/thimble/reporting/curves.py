@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from thimble.errors import UserError
 from thimble.storage.logs import Row
 from thimble.system.arguments import expanded
+from thimble.system.extras import require
 from thimble.system.files import check_output, write_atomically
 from thimble.system.names import shortened
 
@@ -119,8 +120,10 @@ def check_drawing(path: Path) -> None:
     """Find out before the work what ``save_drawing`` would have to refuse.
 
     Raises:
-        UserError: the ending is neither .png nor .svg, it is a folder, or there is none to put it in, or not for us.
+        UserError: the ending is neither .png nor .svg, it is a folder, or there is none to put it in, or not for us; or
+            matplotlib is not installed.
     """
+    require("matplotlib", by="the drawing of curves", extra="report")
     path = expanded(path)
     if path.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"cannot write the drawing {path}: expected a name that ends in .png or .svg")

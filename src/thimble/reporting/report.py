@@ -19,6 +19,7 @@ from thimble.storage.environment import read_environment
 from thimble.storage.find import Model, load_described, name_of, run_folder_of
 from thimble.storage.logs import read_metrics
 from thimble.system.arguments import take
+from thimble.system.extras import require
 from thimble.system.files import check_output, write_atomically
 from thimble.system.names import shown
 
@@ -44,9 +45,11 @@ def write_report(
         the HTML file.
 
     Raises:
-        UserError: there is no such model or data, the two do not fit, or the run's own files are damaged.
+        UserError: there is no such model or data, the two do not fit, or the run's own files are damaged; or the extra
+            ``report`` is not installed (``PackageMissing``).
         RunError: the model gives nan or infinite logits, or the report cannot be written.
     """
+    require("matplotlib", "jinja2", "captum", by="the report", extra="report")
     path = take("output", output, Path | None, "a path")
     folder_of_data = take("data_dir", data_dir, Path | None, "a path")
     path = path or (run_folder_of(model) or Path()) / "report.html"

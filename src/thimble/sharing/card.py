@@ -29,6 +29,7 @@ from thimble.storage.shipped import list_pretrained, shipped_weights
 from thimble.storage.tensor_file import open_tensors
 from thimble.storage.weights import WEIGHTS_FILE, as_bytes
 from thimble.system.arguments import expanded
+from thimble.system.extras import require
 from thimble.system.files import write_atomically
 from thimble.system.names import markdown, one_line
 
@@ -67,6 +68,7 @@ def model_card(
         UserError: there is no such model; or, to measure, it records no dataset; or no such repository is possible.
         RunError: the model gives nan or infinite logits.
     """
+    require("jinja2", "yaml", by="the model card", extra="hub")
     import jinja2
 
     if repo is not None and not _REPOSITORY.fullmatch(repo):

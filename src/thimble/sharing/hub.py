@@ -20,20 +20,17 @@ from thimble.models.classifier import Classifier
 from thimble.storage.find import Model, load_described
 from thimble.storage.weights import WEIGHTS_FILE, load_weights, save_weights
 from thimble.system.arguments import expanded
+from thimble.system.extras import needed
 from thimble.system.files import MEBIBYTE, read_file, write_atomically
 from thimble.system.json_text import read_object
 from thimble.system.scratch import temporary_folder
 
 from .card import LIBRARY, model_card, without_places
 
-try:
+with needed("huggingface_hub", by="the Hugging Face Hub", extra="hub"):
     from huggingface_hub import HfApi, ModelCard, ModelHubMixin, hf_hub_download
 
     from .hub_errors import told
-except ImportError as error:
-    raise UserError(
-        f"the Hugging Face Hub needs huggingface_hub ({error}): expected it installed, pip install 'thimble-nets[hub]'"
-    ) from error
 
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"

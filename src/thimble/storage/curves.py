@@ -12,14 +12,27 @@ from pathlib import Path
 from typing import Any
 
 from thimble.errors import RunError
+from thimble.system.extras import PackageMissing, needed
 
 from .logs import Row
 
 _event_files = itertools.count()
 
 
+def open_curves(run: Path, first_epoch: int) -> Curves | None:
+    """The curves of a run, as ``Curves``; none, and no word about it, where the extra ``tensorboard`` is not installed.
+
+    Raises:
+        RunError: TensorBoard cannot be imported, or the file cannot be written.
+    """
+    try:
+        return Curves(run, first_epoch)
+    except PackageMissing:
+        return None
+
+
 class Curves:
-    """The same figures for TensorBoard: ``tensorboard --logdir runs`` draws the runs over one another.
+    """The figures of ``metrics.csv`` for TensorBoard: ``tensorboard --logdir runs`` draws the runs over one another.
 
     Written here and now, not by a thread of its own as ``torch.utils.tensorboard`` does it, whose failure nobody would
     catch.
@@ -29,12 +42,14 @@ class Curves:
         first_epoch: rows from this epoch on are about to be added; what a died run wrote of them is void.
 
     Raises:
-        RunError: the file cannot be written.
+        PackageMissing: the extra ``tensorboard`` is not installed.
+        RunError: TensorBoard cannot be imported, or the file cannot be written.
     """
 
     def __init__(self, run: Path, first_epoch: int) -> None:
-        from tensorboard.compat.proto.event_pb2 import SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
+        with needed("tensorboard", by="a file of curves", extra="tensorboard"):
+            from tensorboard.compat.proto.event_pb2 import SessionLog
+            from tensorboard.summary.writer.record_writer import RecordWriter
 
         name = f"events.out.tfevents.{int(time.time()):010d}.{platform.node()}.{os.getpid()}.{next(_event_files)}"
         self.path = run / "tensorboard" / name

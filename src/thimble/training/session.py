@@ -18,7 +18,7 @@ from thimble.data.source import Source
 from thimble.errors import RunError, UserError
 from thimble.models import build_model
 from thimble.models.classifier import Classifier
-from thimble.storage.curves import Curves
+from thimble.storage.curves import Curves, open_curves
 from thimble.storage.logs import write_logs
 from thimble.storage.run_folder import has_state
 from thimble.system.machine import keep_freed_memory
@@ -56,7 +56,7 @@ class Session:
         optimizers: as fabric wrapped them.
         teacher: what the model learns from beside the labels, on the device.
         bank: the same as answers given beforehand, with the views that they are of, on the device.
-        curves: of the first process only.
+        curves: of the first process only, and only with TensorBoard.
         reads_every_step: whether loss and signals are looked at after each step, as costs nothing on a CPU. To read a
             figure from a GPU is to wait for it, while it should be told its next steps: there once an epoch.
     """
@@ -175,7 +175,7 @@ def begin(
     )
     if not claim.has_locks:
         observer.message(f"{run} cannot be locked here: train in it with one process at a time")
-    curves = Curves(run, progress.epoch + 1) if fabric.is_global_zero else None
+    curves = open_curves(run, progress.epoch + 1) if fabric.is_global_zero else None
     return Session(
         config=config,
         run=run,

@@ -33,7 +33,9 @@ def explain(
     from thimble.explaining.explanation import find_class
     from thimble.explaining.picture import draw, page_size
     from thimble.storage.find import load_model
+    from thimble.system.extras import require
 
+    require("captum", "matplotlib", by="explaining an image", extra="report")  # once, not for every image
     check_picture(output)
     classifier = load_model(model)
     check_picture(output, page_size([picture_size(classifier.input_size[1:])] * len(images)))

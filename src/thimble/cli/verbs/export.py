@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
+
+import tyro
 
 from thimble.cli.options import Data, Model, print_json
+from thimble.exporting.formats import FormatName, describe_formats
+
+_FORMATS = f"What to write. {describe_formats()}."
 
 
 def export(
     model: Model,
-    format: Literal["onnx", "onnx-int8", "torch", "executorch", "c"] = "onnx",
+    format: Annotated[FormatName, tyro.conf.arg(help=_FORMATS)] = "onnx",
     output: Path | None = None,
     preprocess: bool = True,
     softmax: bool = False,
@@ -20,12 +25,10 @@ def export(
 ) -> int:
     """Turn MODEL into a file that runs without Thimble, checked against PyTorch on 1,000 images before it is written.
 
-    onnx and torch are float32; onnx-int8, executorch (XNNPACK) and c (one C99 file, for a microcontroller) are int8,
-    with ranges from training images. A file that fails its check is not written; exit code 1.
+    The ranges of an int8 file are those of training images. A file that fails its check is not written; exit code 1.
 
     Args:
         model: A shipped model's name, a weights file or a run folder.
-        format: What to write. executorch needs pip install 'thimble-nets[executorch]', c a C compiler for its check.
         output: The file, replaced if it exists. Default: MODEL's architecture and the format's ending, here.
         preprocess: Normalise inside the file, which takes uint8 pixels (N, height, width, 3), red first; without, it
             takes normalised float32 (N, 3, height, width).

@@ -37,7 +37,8 @@ def train(arguments: Sequence[str]) -> Callable[..., int]:
         Args:
             recipe: Where the settings start from: every other option changes one of them. With --help, shows them.
             resume: Go on with an interrupted run: its folder. Its recipe stays as it is.
-            report: Write report.html at the end: what the network learned, where it fails and why.
+            report: Write report.html at the end: what the network learned, where it fails and why. Needs
+                thimble-nets[report]; without it the run ends with a line that says so.
         """
         from thimble.cli.training_bars import TrainingConsole
         from thimble.training.fabric import launched
@@ -57,11 +58,14 @@ def train(arguments: Sequence[str]) -> Callable[..., int]:
 
 
 def _report(run: Path, data_dir: Path | None) -> None:
-    """Write the report of a run that is trained and saved."""
+    """Write the report of a run that is trained and saved; or say what to install for it."""
     from thimble.reporting.report import write_report
+    from thimble.system.extras import PackageMissing
 
     try:
         with locked(run):  # else a run that overwrites this one could get its report
             say(f"report: {write_report(run, data_dir=data_dir)}")
+    except PackageMissing as error:  # a training needs the core alone
+        say(f"no report.html: {error}; thimble report {run} writes it then")
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted: {run} is trained and saved; thimble report {run} writes its report") from None

@@ -88,6 +88,11 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     return run
 
 
+def require() -> None:
+    """Raise UserError if there is no C compiler to check the file with."""
+    compiler()
+
+
 def compiler() -> list[str]:
     """The command of this computer's C compiler: ``$CC``, which may have arguments, or the first there is.
 
