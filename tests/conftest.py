@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import tiny_network
 from training_runs import Whole, save_teacher
 from weights_files import model_of_three
 
@@ -34,6 +35,13 @@ def heeded_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def tiny_model() -> Iterator[None]:
+    """There is a network ``tiny``, of which thousands of steps cost no time."""
+    with tiny_network.registered():
+        yield
+
+
 @pytest.fixture
 def little_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training reads 120 + 40 drawings instead of 20,000 + 2,000."""
@@ -48,6 +56,7 @@ def little_data(monkeypatch: pytest.MonkeyPatch) -> None:
 def little_run(little_data: None, tmp_path: Path) -> TrainConfig:
     """A training of 2 epochs of 5 steps, with everything random in it switched on."""
     return TrainConfig(
+        model="tiny",
         data="shapes10",
         validation=40,
         epochs=2,

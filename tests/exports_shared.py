@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
+import copy
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch import nn
 
@@ -50,6 +55,11 @@ def save_onnx(path: Path, model: Classifier, *, preprocess: bool = True, softmax
 
 def seasoned(name: str = "reference", **arguments: Any) -> Classifier:
     """An untrained network whose BatchNorms have seen images, so that folding them is no small matter."""
+    return copy.deepcopy(_seasoned(name, **arguments))
+
+
+@cache
+def _seasoned(name: str, **arguments: Any) -> Classifier:
     with torch.random.fork_rng():
         torch.manual_seed(7)
         model = build_model(name, **arguments)
@@ -57,11 +67,36 @@ def seasoned(name: str = "reference", **arguments: Any) -> Classifier:
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.weight, 0.5, 1.5)
                 nn.init.uniform_(module.bias, -0.5, 0.5)
-        drawings = shapes10(100, seed=4)
+        drawings = shapes10(30, seed=4)
         model.mean, model.std = drawings.mean, drawings.std
         for _ in range(3):
             model.train()(normalize(drawings.images, drawings.mean, drawings.std))
     return model.eval()
+
+
+def traced_once(folder: Path) -> Callable[[Deployment], Any]:
+    """In place of ``onnx_file._traced``, most of an export's time: traces a network only if no test has before.
+
+    What is traced is kept in a folder, named after all that it is made of, so that several processes may share it.
+    """
+    traced = vars(onnx_file)["_traced"]
+
+    @wraps(traced)
+    def shared(deployment: Deployment) -> Any:
+        network, options = deployment.network, (deployment.input_size, deployment.preprocess, deployment.softmax)
+        digest = hashlib.sha256(f"{network} {options}".encode())
+        for name, tensor in network.state_dict().items():
+            digest.update(
+                f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.contiguous().numpy().tobytes()
+            )
+        path = folder / f"{digest.hexdigest()}.onnx"
+        if not path.exists():
+            unfinished = path.with_suffix(f".{os.getpid()}")
+            unfinished.write_bytes(traced(deployment).SerializeToString())
+            unfinished.replace(path)
+        return onnx.load(path)
+
+    return shared
 
 
 @cache

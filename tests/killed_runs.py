@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import tiny_network
 import torch
 
 import thimble.reporting.report
@@ -203,8 +204,8 @@ def main(folder: Path, rounds: int) -> None:
     for module in (thimble.training.train, thimble.reporting.report):
         vars(module)["load_dataset"] = load
     config = TrainConfig(
-        data="shapes10", validation=20, epochs=EPOCHS, batch_size=16, dropout=0.1, device="cpu", workers=0,
-        optimizer="muon", skip_easy=0.0, runs=folder, name="reference",
+        model="tiny", data="shapes10", validation=20, epochs=EPOCHS, batch_size=16, dropout=0.1, device="cpu",
+        workers=0, optimizer="muon", skip_easy=0.0, runs=folder, name="reference",
     )  # fmt: skip
     # What every child would otherwise import again.
     start_fabric("cpu", "float32")
@@ -235,4 +236,5 @@ def main(folder: Path, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    with tiny_network.registered():
+        main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -111,7 +111,7 @@ def test_a_network_of_other_classes_and_size(no_data: None, tmp_path: Path) -> N
 
 
 def test_a_network_of_the_drawings_is_measured_on_them(no_data: None, tmp_path: Path) -> None:
-    model, drawings = seasoned(), shapes10(1)
+    model, drawings = seasoned("tiny"), shapes10(1)
     model.classes, model.mean, model.std = drawings.classes, drawings.mean, drawings.std
     save_weights(tmp_path / "shapes.safetensors", model, {})
     assert export(tmp_path / "shapes.safetensors").parity.test_images == 2_000

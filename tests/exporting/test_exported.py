@@ -66,7 +66,7 @@ def test_it_is_measured_like_the_model_it_was_made_of(options: dict[str, bool], 
 
 
 def test_the_verb_measures_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model, drawings = seasoned(), shapes10(1)
+    model, drawings = seasoned("tiny"), shapes10(1)
     model.classes = drawings.classes
     save_weights(tmp_path / "weights.safetensors", model, {})
     path = save_onnx(tmp_path / "model.onnx", model)
