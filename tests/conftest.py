@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 import tiny_network
+from traced_networks import traced_once
 from training_runs import Whole, save_teacher
 from weights_files import model_of_three
 
@@ -16,6 +18,7 @@ import thimble.training.train
 from thimble.data.augment.settings import AugmentConfig
 from thimble.data.dataset import ImageDataset
 from thimble.data.shapes10 import shapes10
+from thimble.exporting import onnx_file
 from thimble.models.classifier import Classifier
 from thimble.storage.weights import save_weights
 from thimble.training.config import TrainConfig
@@ -39,6 +42,17 @@ def heeded_signals() -> Iterator[None]:
 def tiny_model() -> Iterator[None]:
     """There is a network ``tiny``, of which thousands of steps cost no time."""
     with tiny_network.registered():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each network is traced once for all tests, in whichever process of pytest-xdist; its files are made anew."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "traced"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_file, "_traced", traced_once(folder))
         yield
 
 

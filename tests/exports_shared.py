@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import os
-from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import onnx
 import torch
 from torch import nn
 
@@ -72,31 +68,6 @@ def _seasoned(name: str, **arguments: Any) -> Classifier:
         for _ in range(3):
             model.train()(normalize(drawings.images, drawings.mean, drawings.std))
     return model.eval()
-
-
-def traced_once(folder: Path) -> Callable[[Deployment], Any]:
-    """In place of ``onnx_file._traced``, most of an export's time: traces a network only if no test has before.
-
-    What is traced is kept in a folder, named after all that it is made of, so that several processes may share it.
-    """
-    traced = vars(onnx_file)["_traced"]
-
-    @wraps(traced)
-    def shared(deployment: Deployment) -> Any:
-        network, options = deployment.network, (deployment.input_size, deployment.preprocess, deployment.softmax)
-        digest = hashlib.sha256(f"{network} {options}".encode())
-        for name, tensor in network.state_dict().items():
-            digest.update(
-                f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.contiguous().numpy().tobytes()
-            )
-        path = folder / f"{digest.hexdigest()}.onnx"
-        if not path.exists():
-            unfinished = path.with_suffix(f".{os.getpid()}")
-            unfinished.write_bytes(traced(deployment).SerializeToString())
-            unfinished.replace(path)
-        return onnx.load(path)
-
-    return shared
 
 
 @cache
