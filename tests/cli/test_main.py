@@ -81,6 +81,7 @@ def test_a_recipe_sets_the_defaults_of_all_other_options(
     assert re.search(r"--optimizer.*muon\)", capsys.readouterr().out, re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_exits_130_and_resumes(tmp_path: Path, number: signal.Signals) -> None:
     command = [
@@ -119,6 +120,7 @@ def test_an_interrupted_training_exits_130_and_resumes(tmp_path: Path, number: s
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_resume_takes_the_settings_of_the_run(
     little_data: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -292,6 +294,7 @@ def test_data_describes_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "cannot write the image" in one_line(capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error(weights: Path) -> None:
     command = f"{sys.executable} -m thimble summary reference | head -n 1"
     finished = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)

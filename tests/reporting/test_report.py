@@ -138,6 +138,7 @@ def test_it_says_what_the_run_says(written: Path) -> None:
     assert "is 13 pixels wide" in text  # the receptive field
 
 
+@pytest.mark.slow
 def test_a_weights_file_has_no_curves_and_says_so(run: Path, tmp_path: Path) -> None:
     file, output = tmp_path / "mine.safetensors", tmp_path / "page" / "mine.html"
     shutil.copy(run / "model.safetensors", file)
@@ -147,6 +148,7 @@ def test_a_weights_file_has_no_curves_and_says_so(run: Path, tmp_path: Path) -> 
     assert svgs(output.with_suffix("")) == [name for name in SVG if name != "curves"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_shipped_name_is_not_taken_for_it(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +162,7 @@ def test_a_folder_of_a_shipped_name_is_not_taken_for_it(
     assert "no history" in Path("report.html").read_text()
 
 
+@pytest.mark.slow
 def test_names_are_text_not_markup(run: Path) -> None:
     odd = run.with_name("<b>&'odd' run")
     run.rename(odd)
@@ -169,6 +172,7 @@ def test_names_are_text_not_markup(run: Path) -> None:
     Page(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["thimble-78k", "teacher-2m"])
 def test_other_networks_too(name: str, tmp_path: Path, little_test: None) -> None:
     data = shapes10(10)
@@ -190,6 +194,7 @@ def test_a_perfect_model_has_no_mistakes_to_show(run: Path, monkeypatch: pytest.
     assert "100.00%" in text
 
 
+@pytest.mark.slow
 def test_written_twice_it_is_the_same_and_the_model_is_only_read(run: Path, written: Path) -> None:
     (run / "report.html").unlink(missing_ok=True)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
@@ -254,6 +259,7 @@ def test_a_place_where_nothing_can_be_written(run: Path, tmp_path: Path, monkeyp
         write_report(run, tmp_path / "report")
 
 
+@pytest.mark.slow
 def test_training_writes_it_by_default(
     little_run: TrainConfig, little_test: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,6 +276,7 @@ def test_training_writes_it_by_default(
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the report is not looked at in a browser")
 @pytest.mark.parametrize("width", [1280, 500])
 def test_a_browser_shows_it_without_scrolling_sideways(run: Path, width: int) -> None:
