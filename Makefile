@@ -4,8 +4,12 @@ VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# A process to a core, and a thread to a process. Tests that share a file of tests mostly stay in one process.
+WORKERS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+LONG := browser or emulator or torchrun or compiler or slow
 
-.PHONY: help install train test fuzz check format clean
+.PHONY: help install train test quick coverage fuzz check format clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,8 +24,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 train: $(INSTALLED) ## Train the reference network on CIFAR-10 (make train ARGS="--epochs 2" for other options)
 	$(BIN)/thimble train --fallback $(ARGS)
 
-test: $(INSTALLED) ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) ## Run the tests, two at a time (make test WORKERS=8 ARGS="tests/data" for more, or some of them)
+	$(PYTEST) $(ARGS)
+
+quick: $(INSTALLED) ## The tests that need no browser, emulator, torchrun or compiler, and no seconds: under a minute
+	$(PYTEST) -m "not ($(LONG))" $(ARGS)
+
+coverage: $(INSTALLED) ## The tests, and how much of the code they run: at least 95% of its branches, and 85% of each file
+	$(PYTEST) --cov --cov-report=json:.coverage.json --cov-report= $(ARGS)
+	$(BIN)/python scripts/require_coverage.py .coverage.json 95 85
 
 fuzz: $(INSTALLED) ## Five minutes of files that mean harm, and twenty rounds of kills (make fuzz ARGS="--seed 3")
 	$(BIN)/python tests/fuzz/fuzz.py --seconds 300 $(ARGS)

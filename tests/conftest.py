@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_network
+from traced_networks import traced_once
 from training_runs import Whole, save_teacher
 from weights_files import model_of_three
 
 from thimble.data.augment.settings import AugmentConfig
 from thimble.data.sources import SOURCES
+from thimble.exporting import onnx_file
 from thimble.models.classifier import Classifier
 from thimble.storage.weights import save_weights
 from thimble.training.config import TrainConfig
@@ -32,6 +36,24 @@ def heeded_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def tiny_model() -> Iterator[None]:
+    """There is a network ``tiny``, of which thousands of steps cost no time."""
+    with tiny_network.registered():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each network is traced once for all tests, in whichever process of pytest-xdist; its files are made anew."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "traced"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_file, "_traced", traced_once(folder))
+        yield
+
+
 @pytest.fixture
 def little_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """shapes10 is 120 + 40 drawings instead of 20,000 + 2,000."""
@@ -42,6 +64,7 @@ def little_data(monkeypatch: pytest.MonkeyPatch) -> None:
 def little_run(little_data: None, tmp_path: Path) -> TrainConfig:
     """A training of 2 epochs of 5 steps, with everything random in it switched on."""
     return TrainConfig.of(
+        model="tiny",
         data="shapes10",
         validation=40,
         epochs=2,

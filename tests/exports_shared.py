@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,11 @@ def save_onnx(path: Path, model: Classifier, *, preprocess: bool = True, softmax
 
 def seasoned(name: str = "reference", **arguments: Any) -> Classifier:
     """An untrained network whose BatchNorms have seen images, so that folding them is no small matter."""
+    return copy.deepcopy(_seasoned(name, **arguments))
+
+
+@cache
+def _seasoned(name: str, **arguments: Any) -> Classifier:
     with torch.random.fork_rng():
         torch.manual_seed(7)
         model = build_model(name, **arguments)
@@ -62,7 +68,7 @@ def seasoned(name: str = "reference", **arguments: Any) -> Classifier:
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.weight, 0.5, 1.5)
                 nn.init.uniform_(module.bias, -0.5, 0.5)
-        drawings = shapes10(100, seed=4)
+        drawings = shapes10(30, seed=4)
         model.mean, model.std = drawings.mean, drawings.std
         for _ in range(3):
             model.train()(normalize(drawings.images, drawings.mean, drawings.std))

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tiny_network
 import torch
 
 import thimble.reporting.report
@@ -205,8 +206,8 @@ def main(folder: Path, rounds: int) -> None:
     torch.set_num_threads(1)
     SOURCES["shapes10"] = f"{__name__}:TwoSteps"
     config = TrainConfig.of(
-        data="shapes10", validation=20, epochs=EPOCHS, batch_size=16, dropout=0.1, device="cpu", workers=0,
-        optimizer="muon", skip_easy=0.0, runs=folder, name="reference",
+        model="tiny", data="shapes10", validation=20, epochs=EPOCHS, batch_size=16, dropout=0.1, device="cpu",
+        workers=0, optimizer="muon", skip_easy=0.0, runs=folder, name="reference",
     )  # fmt: skip
     # What every child would otherwise import again.
     start_fabric("cpu", "float32")
@@ -237,4 +238,5 @@ def main(folder: Path, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    with tiny_network.registered():
+        main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -46,6 +46,7 @@ def test_resnet8_is_the_published_network() -> None:
     assert [layer.output_shape for layer in summary.layers if layer.type == "Conv2d"][-2:] == [(64, 8, 8), (10, 1, 1)]
 
 
+@pytest.mark.slow
 def test_resnet8_leaves_with_its_batchnorms_folded() -> None:
     module = _benchmark("resnet8")
     torch.manual_seed(0)
@@ -59,6 +60,7 @@ def test_resnet8_leaves_with_its_batchnorms_folded() -> None:
     assert operators == {"Conv", "Relu", "Add", "ReduceMean", "Gemm"}
 
 
+@pytest.mark.emulator
 @pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="no compiler for microcontrollers")
 @pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="no emulator of microcontrollers")
 @pytest.mark.parametrize("optimisation", ["-Os", "-O2"])

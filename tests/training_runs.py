@@ -67,7 +67,7 @@ def _teacher() -> Classifier:
     drawings = shapes10(40, seed=3)
     with torch.random.fork_rng():
         torch.manual_seed(11)
-        model = build_model("reference")
+        model = build_model("tiny")
     model.classes, model.mean, model.std = drawings.classes, drawings.mean, drawings.std
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -27,12 +27,22 @@ LITTLE = ["--data", "shapes10", "--train-images", "64", "--validation", "20", "-
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """An untrained network of the ten drawings, saved."""
+    return untrained("reference", tmp_path / "weights.safetensors")
+
+
+@pytest.fixture
+def tiny_weights(tmp_path: Path) -> Path:
+    """The same of the tiny network."""
+    return untrained("tiny", tmp_path / "tiny.safetensors")
+
+
+def untrained(name: str, path: Path) -> Path:
     torch.manual_seed(0)
-    model = build_model("reference")
+    model = build_model(name)
     drawings = shapes10(10)
     model.classes, model.mean, model.std = drawings.classes, drawings.mean, drawings.std
-    save_weights(tmp_path / "weights.safetensors", model, {"data": {"name": "shapes10"}})
-    return tmp_path / "weights.safetensors"
+    save_weights(path, model, {"data": {"name": "shapes10"}})
+    return path
 
 
 def one_line(text: str) -> str:
@@ -45,22 +55,25 @@ def one_line(text: str) -> str:
 def test_train_prints_every_epoch_and_the_result(
     little_data: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = "--data shapes10 --validation 40 --epochs 2 --batch-size 16 --device cpu --name x"
+    options = (
+        "--model tiny --data shapes10 --validation 40 --epochs 2 --batch-size 16 --device cpu --name x --no-report"
+    )
     assert cli.main(["train", *options.split(), "--runs", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert re.search(r"epoch +1/2 +train \d\.\d+ +[\d.]+% +validation \d\.\d+ +[\d.]+% +\d+ s, \d+ images/s\n", out)
-    assert re.search(r"test accuracy [\d.]+% \(95% interval .*\) of 40 shapes10 images\n150,576 parameters", out)
+    assert re.search(r"test accuracy [\d.]+% \(95% interval .*\) of 40 shapes10 images\n1,996 parameters", out)
     assert str(tmp_path / "x") in out.replace("\n", "")
 
 
 def test_a_recipe_sets_the_defaults_of_all_other_options(
     little_data: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = "--data shapes10 --epochs 1 --batch-size 16 --device cpu --name x"
+    options = "--model tiny --data shapes10 --epochs 1 --batch-size 16 --device cpu --name x --no-report"
     for recipe in ("--recipe=fast", "--recipe fast"):
         assert cli.main(["train", *recipe.split(), *options.split(), "--overwrite", "--runs", str(tmp_path)]) == 0
         config = json.loads((tmp_path / "x" / "config.json").read_text())
-        asked = {**to_dict(fast()), "data": "shapes10", "epochs": 1, "batch_size": 16, "device": "cpu", "name": "x"}
+        asked = {**to_dict(fast()), "model": "tiny", "data": "shapes10", "epochs": 1, "batch_size": 16}
+        asked |= {"device": "cpu", "name": "x"}
         same = set(asked) - {"runs", "overwrite", "precision"}
         assert {name: config[name] for name in same} == {name: asked[name] for name in same}
     with pytest.raises(SystemExit):
@@ -68,6 +81,7 @@ def test_a_recipe_sets_the_defaults_of_all_other_options(
     assert re.search(r"--optimizer.*muon\)", capsys.readouterr().out, re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_exits_130_and_resumes(tmp_path: Path, number: signal.Signals) -> None:
     command = [
@@ -106,12 +120,13 @@ def test_an_interrupted_training_exits_130_and_resumes(tmp_path: Path, number: s
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_resume_takes_the_settings_of_the_run(
     little_data: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "x"
-    options = "--data shapes10 --validation 40 --epochs 1 --batch-size 20 --device cpu --name x --fallback"
-    assert cli.main(["train", *options.split(), "--runs", str(tmp_path)]) == 0
+    options = "--model tiny --data shapes10 --validation 40 --epochs 1 --batch-size 20 --device cpu --name x --fallback"
+    assert cli.main(["train", *options.split(), "--no-report", "--runs", str(tmp_path)]) == 0
     (run / "model.safetensors").unlink()
     assert cli.main(["train", "--resume", str(run), "--batch-size", "16"]) == 2
     assert "--batch-size 20, not 16" in one_line(capsys.readouterr().err)
@@ -174,15 +189,15 @@ def test_without_cifar10_train_is_strict(
     assert not (tmp_path / "runs").exists()
 
 
-def test_evaluate_prints_tables(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["evaluate", str(weights), "--data", "shapes10", "--flip"]) == 0
+def test_evaluate_prints_tables(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", str(tiny_weights), "--data", "shapes10", "--flip"]) == 0
     out = capsys.readouterr().out
     for expected in ("2,000 test images of shapes10", "mirror images", "95% interval", "calibration", "crescent"):
         assert expected in out
 
 
-def test_evaluate_prints_json(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["evaluate", str(weights), "--json"]) == 0  # on what it was trained on, shapes10
+def test_evaluate_prints_json(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", str(tiny_weights), "--json"]) == 0  # on what it was trained on, shapes10
     result = json.loads(capsys.readouterr().out)
     assert result["num_images"] == 2000
     assert sum(map(sum, result["confusion"])) == 2000
@@ -279,6 +294,7 @@ def test_data_describes_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "cannot write the image" in one_line(capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error(weights: Path) -> None:
     command = f"{sys.executable} -m thimble summary reference | head -n 1"
     finished = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)

@@ -17,7 +17,7 @@ from thimble.storage.logs import Row
 from thimble.system.lock import LOCK_FILE
 
 LITTLE = ["--data", "shapes10", "--validation", "40", "--epochs", "2", "--batch-size", "16", "--device", "cpu"]
-LITTLE += ["--name", "x", "--no-report", "--runs"]
+LITTLE += ["--model", "tiny", "--name", "x", "--no-report", "--runs"]
 
 
 Command = Callable[..., int]

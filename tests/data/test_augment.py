@@ -104,6 +104,7 @@ def test_the_border_is_mirrored_not_black() -> None:
     assert (augmenter(**moving)(noise(50), 0) != noise(50)).any(axis=(1, 2, 3)).all()  # they do move
 
 
+@pytest.mark.slow
 def test_importing_makes_no_network_call() -> None:
     """Trap 4: Albumentations asks a server for its newest version at import."""
     done = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, timeout=120, check=False)

@@ -270,6 +270,7 @@ def test_it_answers_and_refuses_over_http(served: str, tmp_path: Path) -> None:
         assert (picture, text) == (None, "")
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the demo is not looked at in a browser")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_drops_an_image_and_reads_the_answer(served: str, tmp_path: Path, width: int) -> None:

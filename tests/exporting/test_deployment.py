@@ -24,6 +24,7 @@ def logits(model: Classifier) -> Tensor:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_answers_stay_with_and_without_preprocessing(name: str) -> None:
     model = seasoned(name)

@@ -51,6 +51,7 @@ def test_onnx_is_compared_and_measured_on_the_test_set(data: None) -> None:
     assert parity.twin_agreement is None
 
 
+@pytest.mark.slow
 def test_what_a_file_says_of_itself(data: None, tmp_path: Path) -> None:
     _, metadata, sha256 = load_described("reference")
     export("reference", output=tmp_path / "some" / "model.onnx", softmax=True)
@@ -66,6 +67,7 @@ def test_what_a_file_says_of_itself(data: None, tmp_path: Path) -> None:
     assert said["test"]["accuracy"] == metadata["metrics"]["test"]["accuracy"]
 
 
+@pytest.mark.slow
 def test_int8_is_calibrated_on_training_images_and_smaller(data: None) -> None:
     result = export("reference", "onnx-int8")
     assert result.output == Path("reference-int8.onnx")
@@ -75,6 +77,7 @@ def test_int8_is_calibrated_on_training_images_and_smaller(data: None) -> None:
     assert result.parity.drop == pytest.approx(0, abs=0.005)
 
 
+@pytest.mark.slow
 def test_calibration_never_sees_a_test_image(monkeypatch: pytest.MonkeyPatch, data: None) -> None:
     seen: dict[str, Any] = {}
 
@@ -89,12 +92,14 @@ def test_calibration_never_sees_a_test_image(monkeypatch: pytest.MonkeyPatch, da
     assert {image.numpy().tobytes() for image in seen["images"]} == rows
 
 
+@pytest.mark.slow
 def test_without_the_data_drawings_are_compared_and_no_accuracy_is_told(no_data: None) -> None:
     parity = export("reference").parity
     assert (parity.images, parity.num_images) == ("shapes10", 1_000)
     assert (parity.accuracy, parity.pytorch_accuracy, parity.drop) == (None, None, None)
 
 
+@pytest.mark.slow
 def test_a_network_of_other_classes_and_size(no_data: None, tmp_path: Path) -> None:
     model = seasoned(num_classes=3)
     model.classes, model.input_size = ("salt", "pepper", "mustard"), (3, 24, 16)
@@ -109,7 +114,7 @@ def test_a_network_of_other_classes_and_size(no_data: None, tmp_path: Path) -> N
 
 
 def test_a_network_of_the_drawings_is_measured_on_them(no_data: None, tmp_path: Path) -> None:
-    model, drawings = seasoned(), shapes10(1)
+    model, drawings = seasoned("tiny"), shapes10(1)
     model.classes, model.mean, model.std = drawings.classes, drawings.mean, drawings.std
     save_weights(tmp_path / "shapes.safetensors", model, {"data": {"name": "shapes10"}})
     assert export(tmp_path / "shapes.safetensors").parity.test_images == 2_000
@@ -127,6 +132,7 @@ def break_format(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_file, "build_float", build)
 
 
+@pytest.mark.slow
 def test_a_file_that_fails_its_check_is_not_written(
     no_data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,6 +145,7 @@ def test_a_file_that_fails_its_check_is_not_written(
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.onnx": "old"}
 
 
+@pytest.mark.slow
 def test_a_full_disk(no_data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -205,6 +212,7 @@ def test_what_a_format_needs_is_asked_before_the_data(no_data: None, monkeypatch
         export("reference", "c")
 
 
+@pytest.mark.slow
 def test_the_verb_prints_the_comparison(data: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["export", "reference"]) == 0
     out = capsys.readouterr().out

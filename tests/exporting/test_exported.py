@@ -52,6 +52,7 @@ def refusal(path: Path) -> str:
     return str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"preprocess": False}, {"softmax": True}])
 def test_it_is_measured_like_the_model_it_was_made_of(options: dict[str, bool], tmp_path: Path) -> None:
     model, drawings = seasoned(), shapes10(60, seed=8)
@@ -66,7 +67,7 @@ def test_it_is_measured_like_the_model_it_was_made_of(options: dict[str, bool], 
 
 
 def test_the_verb_measures_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model, drawings = seasoned(), shapes10(1)
+    model, drawings = seasoned("tiny"), shapes10(1)
     model.classes = drawings.classes
     save_weights(tmp_path / "weights.safetensors", model, {})
     path = save_onnx(tmp_path / "model.onnx", model)
@@ -178,6 +179,7 @@ def test_metadata_of_another_network(exported: Path, tmp_path: Path) -> None:
     assert "expected tensor(float) ['batch', 3, 32, 32]" in refusal(rewrite(exported, path, bare))
 
 
+@pytest.mark.slow
 def test_a_network_of_another_input_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = seasoned()
     model.classes, model.input_size = shapes10(1).classes, (3, 48, 48)

@@ -58,6 +58,7 @@ print(model(torch.full((1, 32, 32, 3), 128, dtype=torch.uint8)).argmax().item())
 """
 
 
+@pytest.mark.slow
 def test_it_runs_in_a_fresh_process_without_thimble(deployment: Deployment, content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.pt2").write_bytes(content)
     command = [sys.executable, "-c", PRODUCT, str(tmp_path / "model.pt2")]

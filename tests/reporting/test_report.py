@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from training_runs import Whole
 
 import thimble.reporting.report
 from thimble.cli import main as cli
@@ -29,7 +30,6 @@ from thimble.storage.find import load_described, load_model
 from thimble.storage.weights import save_weights
 from thimble.training.config import TrainConfig
 from thimble.training.config_file import to_dict
-from thimble.training.train import train
 
 SECTIONS = ["learning", "network", "accuracy", "mistakes", "augmentation", "filters", "reproduce"]
 SVG = ["confusion", "curves", "filters", "per_class", "receptive_field", "reliability"]
@@ -84,17 +84,31 @@ class Drawings(Shapes10):
 
 
 @pytest.fixture
-def run(little_run: TrainConfig, little_test: None) -> Path:
-    return train(little_run).run
+def run(little_run: TrainConfig, little_test: None, whole: Whole) -> Path:
+    """Each test's own copy of a finished run."""
+    return Path(shutil.copytree(whole(little_run).run, little_run.run.runs / "run"))
+
+
+@pytest.fixture
+def written(run: Path, made: dict[str, Path]) -> Path:
+    """The same with its report, which is made once for all tests that only read it."""
+    if "run" not in made:
+        write_report(run)
+        made["run"] = Path(shutil.copytree(run, made["folder"] / "run"))
+    return made["run"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {"folder": tmp_path_factory.mktemp("written")}
 
 
 def svgs(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.svg"))
 
 
-def test_a_run_has_a_whole_report(run: Path) -> None:
-    path = write_report(run)
-    assert path == run / "report.html"
+def test_a_run_has_a_whole_report(written: Path) -> None:
+    run, path = written, written / "report.html"
     text = path.read_text()
     page = Page(text)
     assert page.outside == []  # it opens from a disk, without a network
@@ -114,21 +128,22 @@ def test_a_run_has_a_whole_report(run: Path) -> None:
         assert (run / "report" / f"{name}.svg").read_text().startswith("<svg")
 
 
-def test_it_says_what_the_run_says(run: Path) -> None:
-    text = write_report(run).read_text()
+def test_it_says_what_the_run_says(written: Path) -> None:
+    run, text = written, (written / "report.html").read_text()
     result = load_described(run)[1]
-    assert "150,576" in text
-    assert "24.3 M" in text
+    assert "1,996" in text
+    assert "0.5 M" in text
     assert json.loads((run / "environment.json").read_text())["versions"]["torch"] in text
     assert load_described(run)[2] in text
     assert "&#34;learning_rate&#34;: 0.2" in text
-    assert result["recipe"]["model"] == "reference"
+    assert result["recipe"]["model"] == "tiny"
     assert text.count('class="soft">· no.') == 25
     evaluation = evaluate(load_model(run), shapes10(60, seed=3))
     assert f"{evaluation.accuracy:.2%}" in text
-    assert "93" in text  # the receptive field
+    assert "is 13 pixels wide" in text  # the receptive field
 
 
+@pytest.mark.slow
 def test_a_weights_file_has_no_curves_and_says_so(run: Path, tmp_path: Path) -> None:
     file, output = tmp_path / "mine.safetensors", tmp_path / "page" / "mine.html"
     shutil.copy(run / "model.safetensors", file)
@@ -138,6 +153,7 @@ def test_a_weights_file_has_no_curves_and_says_so(run: Path, tmp_path: Path) -> 
     assert svgs(output.with_suffix("")) == [name for name in SVG if name != "curves"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_shipped_name_is_not_taken_for_it(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +166,7 @@ def test_a_folder_of_a_shipped_name_is_not_taken_for_it(
     assert "no history" in Path("report.html").read_text()
 
 
+@pytest.mark.slow
 def test_names_are_text_not_markup(run: Path) -> None:
     odd = run.with_name("<b>&'odd' run")
     run.rename(odd)
@@ -159,6 +176,7 @@ def test_names_are_text_not_markup(run: Path) -> None:
     Page(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["thimble-78k", "teacher-2m"])
 def test_other_networks_too(name: str, tmp_path: Path, little_test: None) -> None:
     data = shapes10(10)
@@ -180,16 +198,15 @@ def test_a_perfect_model_has_no_mistakes_to_show(run: Path, monkeypatch: pytest.
     assert "100.00%" in text
 
 
-def test_the_model_is_only_read(run: Path) -> None:
+@pytest.mark.slow
+def test_written_twice_it_is_the_same_and_the_model_is_only_read(run: Path, written: Path) -> None:
+    (run / "report.html").unlink(missing_ok=True)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    write_report(run)
+    path = write_report(run)
+    assert path == run / "report.html"
+    assert path.read_bytes() == (written / "report.html").read_bytes()
     after = {path: path.read_bytes() for path in before}
     assert after == before
-
-
-def test_written_twice_it_is_the_same(run: Path) -> None:
-    first = write_report(run).read_bytes()
-    assert write_report(run).read_bytes() == first
 
 
 @pytest.mark.parametrize(
@@ -246,11 +263,12 @@ def test_a_place_where_nothing_can_be_written(run: Path, tmp_path: Path, monkeyp
         write_report(run, tmp_path / "report")
 
 
+@pytest.mark.slow
 def test_training_writes_it_by_default(
     little_run: TrainConfig, little_test: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ["train", "--data", "shapes10", "--validation", "40", "--epochs", "1", "--batch-size", "16"]
-    common += ["--device", "cpu", "--runs", str(little_run.run.runs)]
+    common += ["--model", "tiny", "--device", "cpu", "--runs", str(little_run.run.runs)]
     assert cli.main([*common, "--name", "with"]) == 0
     assert f"report: {little_run.run.runs / 'with' / 'report.html'}" in capsys.readouterr().out.replace("\n", "")
     assert (little_run.run.runs / "with" / "report" / "curves.svg").is_file()
@@ -262,6 +280,7 @@ def test_training_writes_it_by_default(
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: the report is not looked at in a browser")
 @pytest.mark.parametrize("width", [1280, 500])
 def test_a_browser_shows_it_without_scrolling_sideways(run: Path, width: int) -> None:

@@ -90,6 +90,7 @@ def entries(hubconf: ModuleType) -> set[str]:
     return {name for name in dir(hubconf) if callable(getattr(hubconf, name)) and not name.startswith("_")}
 
 
+@pytest.mark.slow
 def test_a_stranger_loads_models_without_installing_thimble(tmp_path: Path, saved: Path) -> None:
     """The site's packages but Thimble and what only the rest of it needs; no .pth file, as -S reads none."""
     site = tmp_path / "site"

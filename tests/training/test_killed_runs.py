@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from places import ROOT
 
 ROUNDS = int(os.environ.get("THIMBLE_KILL_ROUNDS", "2"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_to_the_last_bit(tmp_path: Path) -> None:
     script = ROOT / "tests" / "killed_runs.py"
     command = [sys.executable, "-W", "error", str(script), str(tmp_path), str(ROUNDS)]

@@ -146,6 +146,7 @@ def test_without_glibc_memory_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
 
 if platform.libc_ver()[0] == "glibc":
 
+    @pytest.mark.slow
     def test_freed_memory_is_kept() -> None:
         """In a process of its own, as the setting holds until it ends."""
         done = subprocess.run([sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True, timeout=120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -13,11 +14,13 @@ from typing import Any
 
 import pytest
 import torch
+from places import ROOT
 from torch.utils._python_dispatch import TorchDispatchMode
 from training_runs import FAST, Interrupting, Whole, rows, same_tensors, save_teacher, tensors, with_session
 
 import thimble.training.loop
 import thimble.training.train
+from thimble.data.augment.settings import AugmentConfig
 from thimble.errors import Interrupted, RunError
 from thimble.storage.state import load_state
 from thimble.training.batches import EpochBatches
@@ -128,6 +131,7 @@ def test_images_grow_over_the_epochs(little_run: TrainConfig, monkeypatch: pytes
     assert seen == [(16, 16)] * 5 + [(24, 24)] * 5 + [(32, 32)] * 5
 
 
+@pytest.mark.compiler
 def test_a_compiled_network_trains_alike(little_run: TrainConfig) -> None:
     if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         pytest.skip("no C++ compiler to compile with")
@@ -152,26 +156,68 @@ def test_a_network_that_cannot_be_compiled_is_one_line(
         train(little_run, compile=True)
 
 
-def run_quietly(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command to its good end, one thread a process, and keep what it said."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+# What `torchrun --nproc-per-node 2 SCRIPT FOLDER TEACHER` does in each of its processes: two trainings, the second by
+# the command line, with all that the record recipe adds, each process with draws of its own.
+TWO_PROCESSES = """
+import json, os, runpy, sys
+import tiny_network
+from test_session import train_alike
+
+folder, teacher = sys.argv[1:]
+with tiny_network.registered():
+    told = train_alike(folder, "world2")
+    options = "--data shapes10 --train-images 64 --validation 20 --epochs 1 --batch-size 32 --device cpu --name both"
+    options += " --mix-probability 0.7 --swa-fraction 0.5 --augmenter batched --color-probability 0.5 --teacher"
+    sys.argv = ["thimble", "train", "--model", "tiny", *options.split(), teacher, "--runs", folder]
+    try:
+        runpy.run_module("thimble", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        told["code"] = end.code
+with open(os.path.join(folder, f"rank{os.environ['RANK']}.json"), "w") as file:
+    json.dump(told, file)
+"""
+
+
+def train_alike(folder: str | Path, name: str) -> dict[str, Any]:
+    """Train on drawings, and tell what should hardly hang on the number of processes."""
+    result = train(
+        model="tiny", data="shapes10", train_images=256, validation=100, epochs=2, batch_size=32, device="cpu",
+        learning_rate=0.02, optimizer="muon", whiten=True, ema_decay=0.5, skip_easy=0.25,
+        augment=AugmentConfig(augmenter="batched"), runs=folder, name=name,
+    )  # fmt: skip
+    digest = hashlib.sha256()
+    for tensor in result.model.state_dict().values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    history = [{key: row[key] for key in ("train_loss", "train_accuracy", "validation_loss")} for row in result.history]
+    mean = result.model.state_dict()["c1.1.running_mean"].tolist()
+    return {"digest": digest.hexdigest(), "history": history, "first_mean": mean}
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]], str]:
+    """Both trainings, made once: the folder of the runs, what each process told, and the output of both."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "script.py").write_text(TWO_PROCESSES)
+    teacher = save_teacher(folder / "teacher.safetensors")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    path = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "tests" / "training"), *sys.path])
+    finished = subprocess.run(
+        [*command, str(folder / "script.py"), str(folder), str(teacher)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
-    return finished
+    assert "deprecated" not in finished.stderr
+    told = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    return folder, told, finished.stdout
 
 
-def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+@pytest.mark.torchrun
+def test_two_processes_train_what_one_does(
+    two_processes: tuple[Path, list[dict[str, Any]], str], tmp_path: Path
+) -> None:
     """Within noise; and both end with the same weights, the same BatchNorm statistics and the same average."""
-    script = tmp_path / "script.py"
-    script.write_text(TWO_PROCESSES)
-    common = [str(script), str(tmp_path)]
-    parallel = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *common]
-    outputs = []
-    for command in ([sys.executable, *common], parallel):
-        assert "deprecated" not in run_quietly(command).stderr
-        outputs.append([json.loads(path.read_text()) for path in sorted(tmp_path.glob("rank*.json"))])
-    [single], pair = outputs
-    assert sorted(each["rank"] for each in pair) == [0, 1]
+    folder, pair, _ = two_processes
+    single = train_alike(tmp_path, "world1")
     assert pair[0]["digest"] == pair[1]["digest"]
     assert pair[0]["history"] == pair[1]["history"]
     for one, two in zip(single["history"], pair[0]["history"], strict=True):
@@ -179,45 +225,18 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
         assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=0.1)
     # The statistics are of all images, each process's half counted alike: the inputs' mean needs no training to agree.
     assert pair[0]["first_mean"] == pytest.approx(single["first_mean"], abs=0.1)
-    assert len(rows(tmp_path / "world2")) == 2
-    assert json.loads((tmp_path / "world2" / "environment.json").read_text())["num_processes"] == 2
-    assert load_state(tmp_path / "world2")[1]["step"] == single["steps"]
+    assert len(rows(folder / "world2")) == 2
+    assert json.loads((folder / "world2" / "environment.json").read_text())["num_processes"] == 2
+    assert load_state(folder / "world2")[1]["step"] == load_state(tmp_path / "world1")[1]["step"] == 14
 
 
-TWO_PROCESSES = """
-import hashlib, json, os, sys
-from thimble.data.augment.settings import AugmentConfig
-from thimble.training.session import Session
-from thimble.training.train import train
-
-world = os.environ.get("WORLD_SIZE", "1")
-result = train(
-    data="shapes10", train_images=256, validation=100, epochs=2, batch_size=32, device="cpu", learning_rate=0.02,
-    optimizer="muon", whiten=True, ema_decay=0.5, skip_easy=0.25, augment=AugmentConfig(augmenter="batched"),
-    runs=sys.argv[1], name="world" + world,
-)
-digest = hashlib.sha256()
-for tensor in result.model.state_dict().values():
-    digest.update(tensor.contiguous().numpy().tobytes())
-history = [{key: row[key] for key in ("train_loss", "train_accuracy", "validation_loss")} for row in result.history]
-mean = result.model.state_dict()["c1.1.running_mean"].tolist()
-rank = int(os.environ.get("RANK", "0"))
-with open(os.path.join(sys.argv[1], f"rank{rank}.json"), "w") as file:
-    told = {"rank": rank, "digest": digest.hexdigest(), "history": history, "first_mean": mean, "steps": 14}
-    json.dump(told, file)
-"""
-
-
-def test_two_processes_under_torchrun_train_one_model(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    options = "--data shapes10 --train-images 64 --validation 20 --epochs 1 --batch-size 32 --device cpu --name both"
-    # All that the record recipe adds, each process with draws of its own: they still make one model.
-    options += " --mix-probability 0.7 --swa-fraction 0.5 --augmenter batched --color-probability 0.5 --teacher"
-    teacher = save_teacher(tmp_path / "teacher.safetensors")
-    finished = run_quietly(
-        [*command, "-m", "thimble", "train", *options.split(), str(teacher), "--runs", str(tmp_path)]
-    )
-    assert finished.stdout.count("test accuracy") == 1  # one process speaks for both
-    assert len(rows(tmp_path / "both")) == 1
-    assert json.loads((tmp_path / "both" / "environment.json").read_text())["num_processes"] == 2
-    assert load_state(tmp_path / "both")[1]["step"] == 2
+@pytest.mark.torchrun
+def test_two_processes_under_torchrun_train_one_model(
+    two_processes: tuple[Path, list[dict[str, Any]], str],
+) -> None:
+    folder, pair, output = two_processes
+    assert [each["code"] for each in pair] == [0, 0]
+    assert output.count("test accuracy") == 1  # one process speaks for both
+    assert len(rows(folder / "both")) == 1
+    assert json.loads((folder / "both" / "environment.json").read_text())["num_processes"] == 2
+    assert load_state(folder / "both")[1]["step"] == 2

@@ -33,6 +33,14 @@ def build_float(deployment: Deployment) -> bytes:
     """The network as an ONNX file of float32: input ``images``, output ``logits`` or ``probabilities``."""
     import onnx
 
+    proto = _traced(deployment)
+    _describe(proto, deployment.metadata)
+    onnx.checker.check_model(proto, full_check=True)
+    return bytes(proto.SerializeToString())
+
+
+def _traced(deployment: Deployment) -> Any:
+    """The graph in the opset that the file has, of which nothing is described yet; it takes a second to make."""
     with _quiet():
         program = torch.onnx.export(
             deployment.network,
@@ -49,9 +57,7 @@ def build_float(deployment: Deployment) -> bytes:
     proto = program.model_proto
     lower(proto)
     _strip_traces(proto)
-    _describe(proto, deployment.metadata)
-    onnx.checker.check_model(proto, full_check=True)
-    return bytes(proto.SerializeToString())
+    return proto
 
 
 def build_int8(deployment: Deployment) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,12 @@ try:
     COMPILER = c_file.compiler()
 except UserError:
     COMPILER = []
-needs_compiler = pytest.mark.skipif(not COMPILER, reason="no C compiler")
+
+
+def needs_compiler(test: Any) -> Any:
+    return pytest.mark.compiler(pytest.mark.skipif(not COMPILER, reason="no C compiler")(test))
+
+
 STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-O2"]
 
 
@@ -126,6 +132,7 @@ def test_what_it_cannot_do_is_refused(options: dict[str, bool]) -> None:
         c_file.build(deployment)
 
 
+@pytest.mark.slow
 def test_a_network_with_an_operation_it_has_not_is_refused() -> None:
     with pytest.raises(UserError) as error:
         c_file.build(deploy(seasoned("teacher-2m"), calibration=stand_in().images[:20]))

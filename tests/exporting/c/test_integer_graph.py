@@ -61,6 +61,7 @@ def logits_of(graph: IntegerGraph, images: torch.Tensor) -> torch.Tensor:
     return computed(graph.layers[-1], known)[:, :, 0, 0]
 
 
+@pytest.mark.slow
 def test_it_means_what_onnxruntime_computes(name: str, tmp_path: Path) -> None:
     deployment, file = quantised(name)
     (tmp_path / "model.onnx").write_bytes(file)
