@@ -19,11 +19,13 @@ from thimble.models.classifier import Classifier
 NAME = "tiny"
 
 
-def tiny(num_classes: int = 10, dropout: float = 0.0) -> Classifier:
+def tiny(
+    num_classes: int = 10, dropout: float = 0.0, in_channels: int = 3, input_size: tuple[int, int] = (32, 32)
+) -> Classifier:
     """Build the tiny network."""
     blocks = {
         "c1": nn.Sequential(
-            *_conv(3, 8, dropout=dropout),
+            *_conv(in_channels, 8, dropout=dropout),
             *_conv(8, 8, stride=2, dropout=dropout),
             nn.Conv2d(8, 8, 3, padding=1, groups=8),
             nn.Conv2d(8, 12, 1),
@@ -33,7 +35,8 @@ def tiny(num_classes: int = 10, dropout: float = 0.0) -> Classifier:
         "c2": nn.Sequential(*_conv(12, 8, stride=2, dropout=dropout)),
         "output": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, num_classes, 1, bias=False)),
     }
-    return Classifier(blocks, name=NAME, arguments={"num_classes": num_classes, "dropout": dropout})
+    arguments = {"num_classes": num_classes, "dropout": dropout}
+    return Classifier(blocks, name=NAME, arguments=arguments, input_size=(in_channels, *input_size))
 
 
 def _conv(in_channels: int, out_channels: int, *, stride: int = 1, dropout: float) -> list[nn.Module]:

@@ -80,7 +80,11 @@ def test_what_is_no_number_is_told_in_a_line(value: Any) -> None:
         ("model", None, "--model None: expected the name of a model"),
         ("augment", {}, "--augment of type dict: expected settings of type AugmentConfig"),
         ("name", "a\0b", "--name a\0b: expected a plain folder name; --runs says where it goes"),
-        ("image_sizes", 32, "--image-sizes 32: expected whole numbers of at least 8 pixels"),
+        (
+            "image_sizes",
+            32,
+            "--image-sizes 32: expected fractions from above 0 to 1, or whole numbers of at least 8 pixels",
+        ),
         ("mix_ramp", [0.5], "--mix-ramp (0.5,): expected two growing fractions from 0 to 1"),
         ("data", ["cifar10"], "--data of type list: expected a dataset's name or a path"),
         ("workers", True, "--workers True: expected a whole number of at least 0"),

@@ -158,26 +158,37 @@ def test_the_first_quarter_of_the_epochs_skips_nothing() -> None:
 
 
 def test_image_sizes_are_spread_over_the_epochs() -> None:
-    assert [image_size(epoch, 5, ()) for epoch in range(5)] == [None] * 5
-    assert [image_size(epoch, 4, (16, 32)) for epoch in range(4)] == [16, 16, 32, 32]
-    assert [image_size(epoch, 3, (16, 24, 32)) for epoch in range(3)] == [16, 24, 32]
-    assert [image_size(epoch, 5, (16, 32)) for epoch in range(5)] == [16, 16, 32, 32, 32]
+    def sides(num_epochs: int, sizes: tuple[float, ...]) -> list[int]:
+        found = [image_size(epoch, num_epochs, sizes, (32, 32)) for epoch in range(num_epochs)]
+        assert all(height == width for height, width in found)
+        return [height for height, _ in found]
+
+    assert sides(5, ()) == [32] * 5
+    assert sides(4, (16, 32)) == [16, 16, 32, 32]
+    assert sides(3, (16, 24, 32)) == [16, 24, 32]
+    assert sides(5, (16, 32)) == [16, 16, 32, 32, 32]
+    assert sides(8, (0.5, 0.5, 0.5, 0.625, 0.75, 0.875, 1.0, 1.0)) == [16, 16, 16, 20, 24, 28, 32, 32]
     # More sizes than epochs: some are left out, never the last, which is the data's own.
-    assert [image_size(epoch, 2, (8, 16, 24, 32)) for epoch in range(2)] == [16, 32]
-    assert image_size(0, 1, (8, 16, 24, 32)) == 32
+    assert sides(2, (8, 16, 24, 32)) == [16, 32]
+    assert sides(1, (8, 16, 24, 32)) == [32]
+
+
+def test_a_fraction_is_of_each_side_and_leaves_something_to_see() -> None:
+    assert image_size(0, 1, (0.5,), (28, 96)) == (14, 48)
+    assert image_size(0, 1, (0.01,), (28, 6)) == (8, 6)
+    assert image_size(0, 1, (16,), (28, 96)) == (16, 16)
 
 
 def test_resizing_smooths_and_keeps_the_mean() -> None:
     images = torch.randn(4, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    smaller = resize(images, 16)
+    smaller = resize(images, (16, 16))
     assert smaller.shape == (4, 3, 16, 16)
     assert smaller.is_contiguous(memory_format=torch.channels_last)
     stripes = torch.tensor([-1.0, 1.0]).repeat(16).expand(1, 3, 32, 32)
-    assert resize(stripes, 16)[..., 2:-2].abs().max() < 0.1  # too fine to be seen at half the size: not aliased
-    torch.testing.assert_close(resize(torch.full((1, 3, 32, 32), 0.7), 20), torch.full((1, 3, 20, 20), 0.7))
+    assert resize(stripes, (16, 16))[..., 2:-2].abs().max() < 0.1  # too fine to be seen at half the size: not aliased
+    torch.testing.assert_close(resize(torch.full((1, 3, 32, 32), 0.7), (20, 20)), torch.full((1, 3, 20, 20), 0.7))
 
 
 def test_the_own_size_is_left_alone() -> None:
     images = torch.randn(2, 3, 32, 32)
-    assert resize(images, None) is images
-    assert resize(images, 32) is images
+    assert resize(images, (32, 32)) is images

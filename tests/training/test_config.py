@@ -113,8 +113,8 @@ def test_augmentation_out_of_range_is_refused(name: str, value: Any, expected: s
         ("muon_learning_rate", 0.0, "a number above 0"),
         ("muon_learning_rate", math.inf, "a number above 0"),
         ("muon_momentum", 1.0, "a number from 0 to less than 1"),
-        ("image_sizes", (16, 7), "whole numbers of at least 8 pixels"),
-        ("image_sizes", (16.5,), "whole numbers of at least 8 pixels"),
+        ("image_sizes", (16, 7), "fractions from above 0 to 1, or whole numbers of at least 8 pixels"),
+        ("image_sizes", (16.5,), "fractions from above 0 to 1, or whole numbers of at least 8 pixels"),
     ],
 )
 def test_training_out_of_range_is_refused(name: str, value: Any, expected: str) -> None:

@@ -37,8 +37,8 @@ class Deployment:
 
     network: nn.Module
     input_size: tuple[int, int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     preprocess: bool
     softmax: bool
     metadata: dict[str, Any]

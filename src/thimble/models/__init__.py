@@ -1,19 +1,19 @@
-"""The networks, by name. A new one is a file beside this one and a line in ``MODELS``."""
+"""The networks, by name. A new one is a file beside this one and a line in ``MODELS``; ``Architecture`` is the rule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from .architecture import Architecture
 from .classifier import Classifier, as_classifier
 from .family import MODELS as FAMILY
 from .frozen import frozen
 from .reference import reference
 from .teachers import MODELS as TEACHERS
 
-__all__ = ["MODELS", "Classifier", "as_classifier", "build_model", "frozen", "list_models"]
+__all__ = ["MODELS", "Architecture", "Classifier", "as_classifier", "build_model", "frozen", "list_models"]
 
-MODELS: dict[str, Callable[..., Classifier]] = {
+MODELS: dict[str, Architecture] = {
     "reference": reference,
     **FAMILY,
     **TEACHERS,
@@ -30,10 +30,10 @@ def build_model(name: str, **arguments: Any) -> Classifier:
 
     Args:
         name: one of ``list_models()``.
-        arguments: passed on to the architecture: ``num_classes`` and, for the reference network, ``dropout``.
+        arguments: passed on to the architecture: ``num_classes``, ``dropout``, ``in_channels``, ``input_size``.
 
     Raises:
-        ValueError: there is no model of that name.
+        ValueError: there is no model of that name, or it cannot take what it is asked for.
         TypeError: the architecture takes no such argument.
     """
     if not isinstance(name, str) or name not in MODELS:

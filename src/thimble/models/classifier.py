@@ -14,29 +14,37 @@ from torch import Tensor, nn
 class Classifier(nn.Sequential):
     """A stack of blocks with what is needed to use it: its classes, its normalisation and its input size.
 
-    The input is a float tensor (N, 3, height, width) of pixels in 0..1, normalised as ``(pixel - mean) / std``;
+    The input is a float tensor (N, channels, height, width) of pixels in 0..1, normalised as ``(pixel - mean) / std``;
     the output is a float tensor (N, num_classes) of logits.
 
     Attributes:
         name: the name under which ``build_model`` knows the architecture.
-        arguments: what ``build_model`` was called with, so that a weights file can build the network again.
+        arguments: what ``build_model`` was called with beside the input size, so that a weights file can build the
+            network again.
         classes: the class names, in the order of the logits.
-        mean: per channel (red, green, blue), for pixels in 0..1.
-        std: per channel (red, green, blue), for pixels in 0..1.
+        mean: per channel (red, green, blue; or grey), for pixels in 0..1.
+        std: per channel (red, green, blue; or grey), for pixels in 0..1.
         input_size: (channels, height, width) of the images that it was trained on.
         data: what is recorded of the data that it was trained on, its ``name`` at least; empty if nothing is.
     """
 
-    def __init__(self, blocks: Mapping[str, nn.Module], *, name: str, arguments: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        blocks: Mapping[str, nn.Module],
+        *,
+        name: str,
+        arguments: dict[str, Any],
+        input_size: tuple[int, int, int] = (3, 32, 32),
+    ) -> None:
         super().__init__()
         for block_name, block in blocks.items():
             self.add_module(block_name, block)
         self.name = name
         self.arguments = arguments
         self.classes: tuple[str, ...] = tuple(str(label) for label in range(arguments["num_classes"]))
-        self.mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-        self.std: tuple[float, float, float] = (0.25, 0.25, 0.25)
-        self.input_size: tuple[int, int, int] = (3, 32, 32)
+        self.mean: tuple[float, ...] = (0.5,) * input_size[0]
+        self.std: tuple[float, ...] = (0.25,) * input_size[0]
+        self.input_size: tuple[int, int, int] = input_size
         self.data: dict[str, Any] = {}
 
     @property
@@ -45,7 +53,7 @@ class Classifier(nn.Sequential):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images (N, 3, height, width) to logits (N, num_classes)."""
+        """Map normalised images (N, channels, height, width) to logits (N, num_classes)."""
         # Flattened here, not by a layer of its own: the published layer listing ends with the 1x1 convolution.
         logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
         return logits.flatten(1)

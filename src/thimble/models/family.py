@@ -110,13 +110,21 @@ class GlobalAverage(nn.AdaptiveAvgPool2d):
         return F.avg_pool2d(images, images.shape[-2:]) if self.training else super().forward(images)
 
 
-def thimble(name: str, num_classes: int = 10, dropout: float = 0.0) -> Classifier:
-    """Build a network of the family.
+def thimble(
+    name: str,
+    num_classes: int = 10,
+    dropout: float = 0.0,
+    in_channels: int = 3,
+    input_size: tuple[int, int] = (32, 32),
+) -> Classifier:
+    """Build a network of the family: see ``Architecture``.
 
     Args:
         name: one of ``TABLE``.
         num_classes: the number of logits. More than ten cost more parameters than the name says.
         dropout: the probability, in 0..1, of the dropout before the head.
+        in_channels: of the images.
+        input_size: (height, width) of the images; any.
 
     Raises:
         ValueError: the table gives it more parameters than its budget.
@@ -124,7 +132,7 @@ def thimble(name: str, num_classes: int = 10, dropout: float = 0.0) -> Classifie
     budget, stages = TABLE[name]
     width = stages[0].width
     blocks: dict[str, nn.Module] = {
-        "stem": nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        "stem": nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
     }
     for number, stage in enumerate(stages, start=1):
         if number > 1:
@@ -134,8 +142,9 @@ def thimble(name: str, num_classes: int = 10, dropout: float = 0.0) -> Classifie
         width = stage.width
         blocks[f"stage{number}"] = nn.Sequential(*(block(width, stage.hidden) for _ in range(stage.blocks)))
     blocks["head"] = nn.Sequential(GlobalAverage(), nn.Dropout(dropout), nn.Conv2d(width, num_classes, 1))
-    model = Classifier(blocks, name=name, arguments={"num_classes": num_classes, "dropout": dropout})
-    if num_classes <= 10 and model.num_parameters > budget:
+    arguments = {"num_classes": num_classes, "dropout": dropout}
+    model = Classifier(blocks, name=name, arguments=arguments, input_size=(in_channels, *input_size))
+    if num_classes <= 10 and in_channels <= 3 and model.num_parameters > budget:
         raise ValueError(f"{name} has {model.num_parameters:,} parameters: expected at most {budget:,}, see TABLE")
     return model
 

@@ -32,18 +32,22 @@ def _conv(
     return layers if dropout is None else [*layers, nn.Dropout(dropout)]
 
 
-def reference(num_classes: int = 10, dropout: float = 0.0) -> Classifier:
-    """Build the reference network.
+def reference(
+    num_classes: int = 10, dropout: float = 0.0, in_channels: int = 3, input_size: tuple[int, int] = (32, 32)
+) -> Classifier:
+    """Build the reference network: see ``Architecture``.
 
     Args:
         num_classes: the number of logits; 10 gives exactly 150,576 parameters.
         dropout: the probability, in 0..1, of each of its nine dropout layers. Zero by default: in a short training so
             small a network underfits, and has nothing to regularise (docs/reference_network.md).
+        in_channels: of the images.
+        input_size: (height, width) of the images; any.
     """
     p = dropout
     blocks = {
         "c1": nn.Sequential(
-            *_conv(3, 16, dropout=p),
+            *_conv(in_channels, 16, dropout=p),
             *_conv(16, 32, dropout=p),
             nn.Conv2d(32, 32, 3, padding=1, groups=32),
             nn.Conv2d(32, 64, 1),
@@ -72,4 +76,5 @@ def reference(num_classes: int = 10, dropout: float = 0.0) -> Classifier:
             nn.Conv2d(64, num_classes, 1, bias=False),
         ),
     }
-    return Classifier(blocks, name="reference", arguments={"num_classes": num_classes, "dropout": dropout})
+    arguments = {"num_classes": num_classes, "dropout": dropout}
+    return Classifier(blocks, name="reference", arguments=arguments, input_size=(in_channels, *input_size))

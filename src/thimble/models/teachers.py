@@ -42,22 +42,36 @@ def _norm(channels: int) -> list[nn.Module]:
     return [nn.BatchNorm2d(channels), nn.GELU()]
 
 
-def teacher(name: str, num_classes: int = 10, dropout: float = 0.0) -> Classifier:
-    """Build a teacher.
+def teacher(
+    name: str,
+    num_classes: int = 10,
+    dropout: float = 0.0,
+    in_channels: int = 3,
+    input_size: tuple[int, int] = (32, 32),
+) -> Classifier:
+    """Build a teacher: see ``Architecture``.
 
     Args:
         name: one of ``TEACHERS``.
         num_classes: the number of logits.
         dropout: the probability, in 0..1, of the dropout before the head.
+        in_channels: of the images.
+        input_size: (height, width) of the images, which its three poolings halve: at least 8 pixels each.
+
+    Raises:
+        ValueError: the images are too small.
     """
+    if min(input_size) < 8:
+        raise ValueError(f"{name} cannot take images of {input_size} pixels: expected at least 8 by 8")
     widths, depth = TEACHERS[name]
-    blocks: dict[str, nn.Module] = {"stem": nn.Sequential(_conv(3, 32), *_norm(32))}
+    blocks: dict[str, nn.Module] = {"stem": nn.Sequential(_conv(in_channels, 32), *_norm(32))}
     for number, (before, width) in enumerate(zip((32, *widths), widths, strict=False), start=1):
         blocks[f"stage{number}"] = stage(before, width, depth)
     blocks["head"] = nn.Sequential(
         nn.AdaptiveMaxPool2d(1), nn.Dropout(dropout), nn.Conv2d(widths[-1], num_classes, 1, bias=False)
     )
-    return Classifier(blocks, name=name, arguments={"num_classes": num_classes, "dropout": dropout})
+    arguments = {"num_classes": num_classes, "dropout": dropout}
+    return Classifier(blocks, name=name, arguments=arguments, input_size=(in_channels, *input_size))
 
 
 MODELS = {name: partial(teacher, name) for name in TEACHERS}

@@ -58,8 +58,10 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
             model: on any device, in either mode.
             metadata: what is known of how these weights were made. Once they are others, it is not saved with them.
         """
-        super().__init__(dict(model.named_children()), name=model.name, arguments=model.arguments)
-        self.classes, self.mean, self.std, self.input_size = model.classes, model.mean, model.std, model.input_size
+        super().__init__(
+            dict(model.named_children()), name=model.name, arguments=model.arguments, input_size=model.input_size
+        )
+        self.classes, self.mean, self.std = model.classes, model.mean, model.std
         self.data = model.data
         known = without_places(metadata or {})
         self.metadata = {name: value for name, value in known.items() if name not in ("model", *_CARRIED)}

@@ -31,8 +31,9 @@ class Description:
 
     def build(self) -> Classifier:
         """The network, with new weights."""
-        model = build_model(self.name, **self.arguments)
-        model.classes, model.mean, model.std, model.input_size = self.classes, self.mean, self.std, self.input_size
+        channels, height, width = self.input_size
+        model = build_model(self.name, **self.arguments, in_channels=channels, input_size=(height, width))
+        model.classes, model.mean, model.std = self.classes, self.mean, self.std
         return model
 
 
@@ -106,7 +107,7 @@ def check_input_size(values: Any) -> tuple[int, int, int]:
 
 
 def _check_arguments(values: Any) -> dict[str, Any]:
-    """What an architecture is called with. Every one of ours takes these two, and no other."""
+    """What an architecture is called with beside the input size, which has a key of its own: see ``Architecture``."""
     if not isinstance(values, dict) or not values.keys() <= {"num_classes", "dropout"}:
         raise TypeError(f"arguments {_short(values)}, expected num_classes and dropout")
     num_classes, dropout = values.get("num_classes", 0), values.get("dropout", 0.0)

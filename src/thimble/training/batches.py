@@ -87,9 +87,9 @@ def _leave_signals_to_the_parent(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def resize(images: Tensor, size: int | None) -> Tensor:
-    """Scale float images (N, 3, height, width) to squares of ``size`` pixels, smoothed against aliasing."""
-    if size is None or images.shape[2:] == (size, size):
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scale float images (N, 3, height, width) to ``size``, (height, width), smoothed against aliasing."""
+    if images.shape[2:] == size:
         return images
-    smaller = F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+    smaller = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
     return smaller.contiguous(memory_format=torch.channels_last)

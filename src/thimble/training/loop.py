@@ -96,7 +96,8 @@ def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> 
     config = session.config
     schedule, optimization, distillation = config.schedule, config.optimization, config.distillation
     views, targets, answers = _lesson(session, images, labels, indices)
-    inputs = resize(views, image_size(session.progress.epoch, schedule.epochs, schedule.image_sizes))
+    own = session.model.input_size[1:]
+    inputs = resize(views, image_size(session.progress.epoch, schedule.epochs, schedule.image_sizes, own))
     logits = session.module(inputs)
     loss = F.cross_entropy(logits, targets, label_smoothing=optimization.label_smoothing)
     if answers is not None:

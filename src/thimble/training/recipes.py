@@ -31,7 +31,7 @@ def fast() -> TrainConfig:
     return TrainConfig.of(
         validation=0,
         epochs=8,
-        image_sizes=(16, 16, 16, 20, 24, 28, 32, 32),
+        image_sizes=(0.5, 0.5, 0.5, 0.625, 0.75, 0.875, 1.0, 1.0),
         skip_easy=0.3,
         optimizer="muon",
         learning_rate=0.3,
@@ -65,7 +65,7 @@ def record() -> TrainConfig:
     return TrainConfig.of(
         validation=0,
         epochs=200,
-        image_sizes=(24, 32, 32, 32),
+        image_sizes=(0.75, 1.0, 1.0, 1.0),
         optimizer="muon",
         learning_rate=0.3,
         muon_learning_rate=0.035,

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from thimble.errors import UserError
 from thimble.system.settings import adopt, require, require_fraction, require_types, require_whole
 
+_SMALLEST = 8
+"""Pixels that a fraction of a side leaves at least: less has nothing to be recognised by."""
+
 
 @dataclass(frozen=True)
 class ScheduleConfig:
@@ -20,9 +23,10 @@ class ScheduleConfig:
     batch_size: int = 128
     """Images in one optimizer step, over all processes together."""
 
-    image_sizes: tuple[int, ...] = ()
-    """Sides in pixels to which training images are scaled, one after another, each for an equal part of the epochs.
-    Small ones first save arithmetic; the last should be the data's own. Default: the data's own throughout."""
+    image_sizes: tuple[float, ...] = ()
+    """Sides to which training images are scaled, one after another, each for an equal part of the epochs: as fractions
+    of the data's own side (0.5, 1), or in pixels (16, 32). Small ones first save arithmetic; the last should be 1.
+    Default: the data's own throughout."""
 
     warmup_fraction: float = 0.2
     """Part of all steps in which the learning rate rises to its peak, 0..1; it falls to zero in the rest."""
@@ -31,25 +35,36 @@ class ScheduleConfig:
         adopt(self)
         require_whole(self, "epochs", 1, 100_000)
         require_whole(self, "batch_size", 1, 1_000_000)
-        sides = "whole numbers of at least 8 pixels"
-        require(self, "image_sizes", lambda sizes: all(size >= 8 for size in sizes), sides)
+        sides = "fractions from above 0 to 1, or whole numbers of at least 8 pixels"
+        require(
+            self, "image_sizes", lambda sizes: all(0 < size <= 1 or 8 <= size == size // 1 for size in sizes), sides
+        )
         few = "at most 100 sizes, of at most 1,024 pixels"
         require(self, "image_sizes", lambda sizes: len(sizes) <= 100 and max(sizes, default=0) <= 1024, few)
         require_fraction(self, "warmup_fraction")
         require_types(self)
+        in_pixels = tuple(int(size) if size >= 8 else float(size) for size in self.image_sizes)
+        object.__setattr__(self, "image_sizes", in_pixels)
         if self.batch_size == 1:
             raise UserError("--batch-size 1 cannot train BatchNorm: expected at least 2")
 
 
-def image_size(epoch: int, num_epochs: int, sizes: Sequence[int]) -> int | None:
-    """The side of an epoch's training images, in pixels; None for the data's own.
+def image_size(epoch: int, num_epochs: int, sizes: Sequence[float], own: tuple[int, int]) -> tuple[int, int]:
+    """The size of an epoch's training images: (height, width) in pixels.
 
     Args:
         epoch: from 0 to num_epochs - 1.
         num_epochs: of the whole run, over which the sizes are spread evenly; the last epoch has the last of them.
-        sizes: in their order; none for the data's own throughout.
+        sizes: in their order, as ``ScheduleConfig.image_sizes`` has them; none for the data's own throughout.
+        own: the data's own size, (height, width) in pixels.
     """
-    return sizes[math.ceil((epoch + 1) * len(sizes) / num_epochs) - 1] if sizes else None
+    if not sizes:
+        return own
+    size = sizes[math.ceil((epoch + 1) * len(sizes) / num_epochs) - 1]
+    if size > 1:
+        return int(size), int(size)
+    height, width = (max(round(size * side), min(side, _SMALLEST)) for side in own)
+    return height, width
 
 
 def one_cycle(step: int, num_steps: int, peak: float, warmup_fraction: float) -> float:

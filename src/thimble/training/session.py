@@ -227,9 +227,18 @@ def _initial_model(config: TrainConfig, data: ImageDataset, record: dict[str, An
     """The untrained model, on the CPU, the same in all processes; with the constants of its data."""
     torch.manual_seed(derive_seed(config.seed))
     network = config.network
-    model = build_model(network.model, num_classes=len(data.classes), dropout=network.dropout)
+    channels, height, width = data.images.shape[1:]
+    try:
+        model = build_model(
+            network.model,
+            num_classes=len(data.classes),
+            dropout=network.dropout,
+            in_channels=channels,
+            input_size=(height, width),
+        )
+    except ValueError as error:
+        raise UserError(f"--model {network.model}: {error}") from error
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
-    model.input_size = (3, data.images.shape[2], data.images.shape[3])
     model.data = record
     if network.whiten:
         images = normalize(data.images[:_WHITENING_IMAGES].cpu(), data.mean, data.std)
