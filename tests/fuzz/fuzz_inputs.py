@@ -32,7 +32,7 @@ from thimble.models.classifier import Classifier
 from thimble.storage.logs import COLUMNS
 from thimble.storage.weights import save_weights
 from thimble.training.config import TrainConfig
-from thimble.training.config_file import to_dict
+from thimble.training.config_file import to_dict, to_file
 from thimble.training.optimizers import build_optimizers
 from thimble.training.progress import Progress
 from thimble.training.resume import save_progress
@@ -104,7 +104,7 @@ def _state(folder: Path) -> list[bytes]:
 
 
 def _config(folder: Path) -> list[bytes]:
-    return [json.dumps(to_dict(TrainConfig.of(name="x", image_sizes=(16, 32))), indent=2).encode()]
+    return [json.dumps(to_file(TrainConfig.of(name="x", image_sizes=(16, 32))), indent=2).encode()]
 
 
 def _metrics(folder: Path) -> list[bytes]:
