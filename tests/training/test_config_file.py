@@ -12,11 +12,11 @@ import pytest
 from places import ROOT
 from training_runs import rows
 
-import thimble.reporting.report
-import thimble.training.train
 from thimble.cli.main import main
 from thimble.data.dataset import ImageDataset
-from thimble.data.shapes10 import shapes10
+from thimble.data.shapes10 import Shapes10, shapes10
+from thimble.data.source import Part
+from thimble.data.sources import SOURCES
 from thimble.errors import UserError
 from thimble.storage.run_folder import write_json
 from thimble.system.settings import later
@@ -108,12 +108,15 @@ def test_where_and_how_it_runs_may_change_on_resumption_and_the_recipe_may_not(t
             check_resumable(tmp_path, TrainConfig.of(**{name: value}))
 
 
-def test_a_run_of_688e9de_is_resumed_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str, part: str, data_dir: Path | None = None, **_: Any) -> ImageDataset:
-        return shapes10(250, seed=1) if part == "train" else shapes10(40, seed=2)  # fewer: the test is of the folder
+class Fewer(Shapes10):
+    """Enough: the test is of the folder."""
 
-    for module in (thimble.training.train, thimble.reporting.report):
-        monkeypatch.setattr(module, "load_dataset", load)
+    def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
+        return shapes10(250, seed=1) if part == "train" else shapes10(40, seed=2)
+
+
+def test_a_run_of_688e9de_is_resumed_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SOURCES, "shapes10", f"{__name__}:Fewer")
     run = tmp_path / "run"
     shutil.copytree(OLD, run)
     first = rows(run)
