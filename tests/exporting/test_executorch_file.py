@@ -89,8 +89,8 @@ import logging, pathlib, sys
 from torch import nn
 from thimble.data.shapes10 import shapes10
 from thimble.exporting import executorch_file
-from thimble.exporting.network import deploy
-from thimble.models import Classifier
+from thimble.exporting.deployment import deploy
+from thimble.models.classifier import Classifier
 
 path = pathlib.Path(sys.argv[1])
 layers = {"convolution": nn.Conv2d(3, 10, 3, stride=2), "pool": nn.AdaptiveAvgPool2d(1)}
