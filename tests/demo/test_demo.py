@@ -153,6 +153,7 @@ def test_without_gradio_it_says_what_to_install(
     assert "pip install 'thimble-nets[demo]'" in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [["--port", "-1"], ["--port", "70000"], ["--model", "nothing"], ["--host", "256.1"]]
 )
