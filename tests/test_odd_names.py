@@ -163,6 +163,7 @@ def test_a_run_does_not_begin_where_tensorboard_cannot_write(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_report_shows_names_as_text(subject: Subject) -> None:
     sections, pictures = sections_of(subject)
     page = render(subject, sections)

@@ -38,6 +38,7 @@ def loaded_by(code: str) -> set[str]:
     return {name.split(".")[0] for name in done.stdout.rpartition("loaded:")[2].split()}
 
 
+@pytest.mark.slow
 def test_importing_it_loads_nothing_heavy() -> None:
     loaded = loaded_by(IMPORT)
     assert "thimble" in loaded

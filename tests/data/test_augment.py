@@ -206,6 +206,7 @@ def features(config: AugmentConfig, count: int, seed: int) -> dict[str, np.ndarr
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -233,6 +234,7 @@ def test_both_augmenters_draw_from_the_same_distributions(settings: dict[str, An
         assert np.abs(steps[0] - steps[1]).max() <= limit, name
 
 
+@pytest.mark.slow
 def test_the_comparison_of_distributions_is_not_blind() -> None:
     """A tenth less of rotation shows in where the corners come from."""
     turned = features(AugmentConfig(0.0, 1.0, rotate_limit_degrees=40.0), 8000, 1)["column of 1,2"]

@@ -401,6 +401,7 @@ def test_where_no_file_can_be_written_is_told_before_the_work(tmp_path: Path) ->
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_nothing_of_an_image_stays_in_memory(tmp_path: Path) -> None:
     """Also before somebody collects garbage: two large images at once would be too much."""
     names = ["a.png", "a.jpg", "a.gif", "a.webp", "a.tiff", "a.bmp"]

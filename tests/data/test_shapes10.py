@@ -12,6 +12,7 @@ from thimble.data.shapes10 import CLASSES, MEAN, SHAPES, STD, shapes10
 from thimble.data.sources import load_dataset
 
 
+@pytest.mark.slow
 def test_default_sets_and_their_constants() -> None:
     train = load_dataset("shapes10", "train")
     assert train.images.shape == (20_000, 3, 32, 32)
@@ -90,6 +91,7 @@ def test_shapes_differ_from_each_other() -> None:
             assert (masks[first] & masks[second]).sum() / union < 0.95
 
 
+@pytest.mark.slow
 def test_colours_and_places_do_not_tell_the_class() -> None:
     """A linear classifier on the pixels themselves stays near chance: the shape has to be seen."""
     train, test = shapes10(3_000, seed=10), shapes10(1_000, seed=11)

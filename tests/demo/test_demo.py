@@ -157,6 +157,7 @@ def test_without_gradio_it_says_what_to_install(
     assert "pip install 'thimble-nets[demo]'" in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [["--port", "-1"], ["--port", "70000"], ["--model", "nothing"], ["--host", "256.1"]]
 )
@@ -216,6 +217,7 @@ def status(address: str, path: str = "/", body: bytes | None = None, **headers: 
         connection.close()
 
 
+@pytest.mark.slow
 def test_only_its_own_page_is_answered(served: str) -> None:
     own = served.partition("//")[2]
     port = own.partition(":")[2]
@@ -231,6 +233,7 @@ def test_only_its_own_page_is_answered(served: str) -> None:
     assert status(served, "/gradio_api/upload", b"", Content_Length=str(200_000_000)) == 413
 
 
+@pytest.mark.slow
 def test_nothing_is_reported_to_anybody(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from thimble.demo.page import _gradio
 
@@ -255,6 +258,7 @@ def ask(address: str, path: Path, model: str = "reference") -> list[Any]:
         client.close()
 
 
+@pytest.mark.slow
 def test_it_answers_and_refuses_over_http(served: str, tmp_path: Path) -> None:
     _, label, picture, text = ask(served, draw_ship(tmp_path / "ship.png"))
     assert label["label"] == "ship"

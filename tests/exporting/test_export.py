@@ -113,6 +113,7 @@ def test_a_network_of_other_classes_and_size(no_data: None, tmp_path: Path) -> N
         export(tmp_path / "spices.safetensors", "onnx-int8")
 
 
+@pytest.mark.slow
 def test_a_network_of_the_drawings_is_measured_on_them(no_data: None, tmp_path: Path) -> None:
     model, drawings = seasoned("tiny"), shapes10(1)
     model.classes, model.mean, model.std = drawings.classes, drawings.mean, drawings.std

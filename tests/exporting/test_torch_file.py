@@ -30,6 +30,7 @@ def content(deployment: Deployment) -> bytes:
     return torch_file.build(deployment)
 
 
+@pytest.mark.slow
 def test_it_answers_like_the_network_for_any_number_of_images(
     deployment: Deployment, content: bytes, tmp_path: Path
 ) -> None:

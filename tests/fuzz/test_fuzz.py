@@ -39,6 +39,7 @@ def test_a_good_file_is_taken(kind: str) -> None:
     assert [read(kind, content) for content in good(kind)[:1]] == ["taken"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @few
 @given(seed=st.integers(0, 2**32))
@@ -48,6 +49,7 @@ def test_a_damaged_or_forged_file_is_read_or_refused(kind: str, seed: int) -> No
     assert read(kind, content) in RESULTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["config", "environment"])
 @few
 @given(data=st.data())
@@ -57,6 +59,7 @@ def test_whatever_stands_in_a_json_file(kind: str, data: st.DataObject) -> None:
     assert read(kind, json.dumps(values).encode()) in RESULTS
 
 
+@pytest.mark.slow
 @few
 @given(data=st.data())
 def test_whatever_weights_say_of_their_model(data: st.DataObject) -> None:

@@ -81,8 +81,8 @@ def test_each_model_has_its_cost_its_score_and_its_curves(tmp_path: Path, drawin
     result = compare([run, str(tmp_path / "other.safetensors")])
     one, other = result.models
     assert (result.data, result.num_images) == (drawings.name, 60)
-    assert (one.name, one.architecture, one.num_parameters) == (str(run), "reference", 150_576)
-    assert one.num_multiply_adds == 24_265_344
+    assert (one.name, one.architecture, one.num_parameters) == (str(run), "tiny", 1_996)
+    assert one.num_multiply_adds == 467_024
     expected = evaluate(run, drawings)
     for field in ("accuracy", "accuracy_interval", "nll", "ece"):
         assert getattr(one, field) == getattr(expected, field)
@@ -212,7 +212,7 @@ def test_the_verb_prints_two_tables_and_draws(tmp_path: Path, capsys: pytest.Cap
     output = tmp_path / "curves.png"
     assert cli.main(["compare", *runs, "--output", str(output)]) == 0
     out = capsys.readouterr().out
-    for expected in ("2 models on 60 test images of shapes10", "150,576", "24,265,344", "100.00%", "30 s"):
+    for expected in ("2 models on 60 test images of shapes10", "1,996", "467,024", "100.00%", "30 s"):
         assert expected in out
     for expected in ("McNemar", "Holm", "1 and 2", "<0.0001", "different", "seeds", f"wrote {output}"):
         assert expected in out

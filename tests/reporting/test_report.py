@@ -189,6 +189,7 @@ def test_other_networks_too(name: str, tmp_path: Path, little_test: None) -> Non
     Page(text)
 
 
+@pytest.mark.slow
 def test_a_perfect_model_has_no_mistakes_to_show(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = shapes10(60, seed=3).labels
     perfect = torch.nn.functional.one_hot(labels, 10).float() * 20

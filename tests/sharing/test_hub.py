@@ -132,6 +132,7 @@ def test_a_card_of_ones_own_stays_and_a_stale_one_does_not(run: Path, tmp_path: 
     assert (folder / "README.md").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_half_precision_is_kept_where_it_is_and_made_when_asked_for(run: Path, tmp_path: Path) -> None:
     def sizes(**options: Any) -> list[int]:
         HubClassifier.of("reference").save_pretrained(tmp_path / "shipped", **options)
