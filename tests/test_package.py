@@ -96,9 +96,11 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_the_names_of_the_type_checker_are_those_of_the_runtime() -> None:
-    for name, module in thimble._HOMES.items():
+    for name, home in thimble._HOMES.items():
+        module, _, attribute = home.partition(":")
         assert name in thimble.__all__
-        assert getattr(thimble, name).__module__.startswith(f"thimble.{module}")
+        assert getattr(thimble, name).__module__ == f"thimble.{module}"
+        assert getattr(thimble, name).__name__ == attribute
 
 
 def test_a_name_that_is_not_there() -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .measuring.prediction import predict
     from .measuring.summary import summarize
     from .models import build_model, list_models
+    from .reporting.report import write_report as report
+    from .sharing.card import model_card as card
     from .sharing.hub import HubClassifier
     from .storage.find import load_model, load_pretrained
     from .training.config import TrainConfig
@@ -39,6 +41,7 @@ __all__ = [
     "UserError",
     "__version__",
     "build_model",
+    "card",
     "compare",
     "evaluate",
     "explain",
@@ -47,33 +50,38 @@ __all__ = [
     "load_model",
     "load_pretrained",
     "predict",
+    "report",
     "summarize",
     "train",
 ]
 
 _HOMES = {
-    "AugmentConfig": "data.augment.settings",
-    "HubClassifier": "sharing.hub",
-    "ImageDataset": "data.dataset",
-    "TrainConfig": "training.config",
-    "build_model": "models",
-    "compare": "measuring.comparison",
-    "evaluate": "measuring.evaluation",
-    "explain": "explaining.explanation",
-    "export": "exporting.export",
-    "list_models": "models",
-    "load_model": "storage.find",
-    "load_pretrained": "storage.find",
-    "predict": "measuring.prediction",
-    "summarize": "measuring.summary",
-    "train": "training.train",
+    "AugmentConfig": "data.augment.settings:AugmentConfig",
+    "HubClassifier": "sharing.hub:HubClassifier",
+    "ImageDataset": "data.dataset:ImageDataset",
+    "TrainConfig": "training.config:TrainConfig",
+    "build_model": "models:build_model",
+    "card": "sharing.card:model_card",
+    "compare": "measuring.comparison:compare",
+    "evaluate": "measuring.evaluation:evaluate",
+    "explain": "explaining.explanation:explain",
+    "export": "exporting.export:export",
+    "list_models": "models:list_models",
+    "load_model": "storage.find:load_model",
+    "load_pretrained": "storage.find:load_pretrained",
+    "predict": "measuring.prediction:predict",
+    "report": "reporting.report:write_report",
+    "summarize": "measuring.summary:summarize",
+    "train": "training.train:train",
 }
+"""Where each public name is defined: ``module:name``, below this package."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(f".{module}", __name__), attribute)
 
 
 def __dir__() -> list[str]:
