@@ -4,7 +4,7 @@ VENV ?= .venv
 ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# A process to a core, and a thread to a process. Tests that share a file of tests mostly stay in one process.
+# A process to a core, a thread to a process; worksteal leaves most tests of a file, and what they share, in one of them.
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 LONG := browser or emulator or torchrun or compiler or slow
@@ -30,7 +30,7 @@ test: $(INSTALLED) ## Run the tests, two at a time (make test WORKERS=8 ARGS="te
 quick: $(INSTALLED) ## The tests that need no browser, emulator, torchrun or compiler, and no seconds: under a minute
 	$(PYTEST) -m "not ($(LONG))" $(ARGS)
 
-coverage: $(INSTALLED) ## The tests, and how much of the code they run: at least 95% of its branches, and 85% of each file
+coverage: $(INSTALLED) ## The tests, and how much of the code they run: at least 95% of lines and branches, 85% of each file
 	$(PYTEST) --cov --cov-report=json:.coverage.json --cov-report= $(ARGS)
 	$(BIN)/python scripts/require_coverage.py .coverage.json 95 85
 

@@ -161,7 +161,7 @@ def test_resume_takes_the_settings_of_the_run(
         (["evaluate"], "Missing from thimble evaluate: MODEL"),
         (
             [],
-            "Expected one of {train, bank, card, compare, data, demo, evaluate, explain, export, predict, report, summary}",
+            "Expected one of {train, bank, card, compare, data, demo, evaluate, explain, export, predict,",
         ),
         (["nonsense"], "Unrecognized options: nonsense; see thimble --help"),
         (["train", "--resume", "x" * 300], "holds no config.json"),

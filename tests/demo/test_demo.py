@@ -169,6 +169,7 @@ def test_a_wrong_option_is_told_in_one_line(options: list[str], capsys: pytest.C
     assert options[1] in error
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("gradio")
     with socket.create_server(("127.0.0.1", 0)) as taken:

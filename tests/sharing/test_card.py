@@ -19,6 +19,7 @@ from PIL import Image
 from places import ROOT
 from weights_files import rewrite
 
+from thimble.cli import main as cli
 from thimble.data.image_files import read_image
 from thimble.data.pixels import to_input
 from thimble.data.shapes10 import shapes10
@@ -99,6 +100,15 @@ def test_the_card_of_a_shipped_model(name: str) -> None:
         number = re.search(r"[\d,]*\d", found[0])
         assert number is not None
         assert f"{number[0]}" in card
+
+
+def test_the_verb_prints_the_card_alone_or_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = model_card("reference", repo="somebody/model")
+    assert cli.main(["card", "reference", "--repo", "somebody/model"]) == 0
+    assert capsys.readouterr().out == card
+    assert cli.main(["card", "reference", "--repo", "somebody/model", "--output", str(tmp_path / "CARD.md")]) == 0
+    assert (tmp_path / "CARD.md").read_text() == card
+    assert "wrote " in capsys.readouterr().out
 
 
 def test_the_front_matter_of_a_shipped_model() -> None:

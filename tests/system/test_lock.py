@@ -45,8 +45,7 @@ def test_a_killed_holder_locks_no_longer_though_a_child_of_it_lives(tmp_path: Pa
     script = (
         "import os, sys, time\nfrom pathlib import Path\nfrom thimble.system.lock import FolderLock\n"
         "lock = FolderLock(Path(sys.argv[1]))\n"
-        "child = os.fork()\n"
-        "if child:\n    print(child, flush=True)\n"
+        "if not os.fork():\n    print(os.getpid(), flush=True)\n"  # the child's: it has let the lock go by then
         "time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:

@@ -193,30 +193,24 @@ def train_alike(folder: str | Path, name: str) -> dict[str, Any]:
     return {"digest": digest.hexdigest(), "history": history, "first_mean": mean}
 
 
-@pytest.fixture(scope="module")
-def two_processes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]], str]:
-    """Both trainings, made once: the folder of the runs, what each process told, and the output of both."""
-    folder = tmp_path_factory.mktemp("two")
-    (folder / "script.py").write_text(TWO_PROCESSES)
-    teacher = save_teacher(folder / "teacher.safetensors")
+@pytest.mark.torchrun
+def test_two_processes_train_one_model_and_what_one_does(tmp_path: Path) -> None:
+    """Within noise; and both end with the same weights, the same BatchNorm statistics and the same average."""
+    (tmp_path / "script.py").write_text(TWO_PROCESSES)
+    teacher = save_teacher(tmp_path / "teacher.safetensors")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     path = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "tests" / "training"), *sys.path])
     finished = subprocess.run(
-        [*command, str(folder / "script.py"), str(folder), str(teacher)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+        [*command, str(tmp_path / "script.py"), str(tmp_path), str(teacher)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert finished.returncode == 0, finished.stderr
     assert "deprecated" not in finished.stderr
-    told = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
-    return folder, told, finished.stdout
+    pair = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
-
-@pytest.mark.torchrun
-def test_two_processes_train_what_one_does(
-    two_processes: tuple[Path, list[dict[str, Any]], str], tmp_path: Path
-) -> None:
-    """Within noise; and both end with the same weights, the same BatchNorm statistics and the same average."""
-    folder, pair, _ = two_processes
     single = train_alike(tmp_path, "world1")
     assert pair[0]["digest"] == pair[1]["digest"]
     assert pair[0]["history"] == pair[1]["history"]
@@ -225,18 +219,12 @@ def test_two_processes_train_what_one_does(
         assert two["validation_loss"] == pytest.approx(one["validation_loss"], rel=0.1)
     # The statistics are of all images, each process's half counted alike: the inputs' mean needs no training to agree.
     assert pair[0]["first_mean"] == pytest.approx(single["first_mean"], abs=0.1)
-    assert len(rows(folder / "world2")) == 2
-    assert json.loads((folder / "world2" / "environment.json").read_text())["num_processes"] == 2
-    assert load_state(folder / "world2")[1]["step"] == load_state(tmp_path / "world1")[1]["step"] == 14
+    assert len(rows(tmp_path / "world2")) == 2
+    assert json.loads((tmp_path / "world2" / "environment.json").read_text())["num_processes"] == 2
+    assert load_state(tmp_path / "world2")[1]["step"] == load_state(tmp_path / "world1")[1]["step"] == 14
 
-
-@pytest.mark.torchrun
-def test_two_processes_under_torchrun_train_one_model(
-    two_processes: tuple[Path, list[dict[str, Any]], str],
-) -> None:
-    folder, pair, output = two_processes
     assert [each["code"] for each in pair] == [0, 0]
-    assert output.count("test accuracy") == 1  # one process speaks for both
-    assert len(rows(folder / "both")) == 1
-    assert json.loads((folder / "both" / "environment.json").read_text())["num_processes"] == 2
-    assert load_state(folder / "both")[1]["step"] == 2
+    assert finished.stdout.count("test accuracy") == 1  # one process speaks for both
+    assert len(rows(tmp_path / "both")) == 1
+    assert json.loads((tmp_path / "both" / "environment.json").read_text())["num_processes"] == 2
+    assert load_state(tmp_path / "both")[1]["step"] == 2
