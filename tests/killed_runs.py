@@ -171,8 +171,8 @@ def check_same(run: Path, reference: Path) -> None:
     rows = [[{key: row[key] for key in row.keys() - timed} for row in read_metrics(each)] for each in (run, reference)]
     assert rows[0] == rows[1]
     assert sorted(path.name for path in run.iterdir() if path.name != "report") == [
-        "config.json", "environment.json", "last.ckpt", "metrics.csv", "model.safetensors", "tensorboard",
-        "training_logs.md",
+        "config.json", "data.json", "environment.json", "last.ckpt", "metrics.csv", "model.safetensors",
+        "tensorboard", "training_logs.md",
     ]  # fmt: skip
     assert not [path for path in run.parent.rglob("*") if path.name.endswith(".tmp")]
 

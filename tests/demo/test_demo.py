@@ -61,7 +61,7 @@ def save_shapes(path: Path) -> Path:
     torch.manual_seed(0)
     model, data = build_model("thimble-78k"), shapes10(10)
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
-    save_weights(path, model, {})
+    save_weights(path, model, {"data": {"name": "shapes10"}})
     return path
 
 

@@ -68,8 +68,8 @@ def test_it_is_measured_like_the_model_it_was_made_of(options: dict[str, bool], 
 
 def test_the_verb_measures_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, drawings = seasoned("tiny"), shapes10(1)
-    model.classes = drawings.classes
-    save_weights(tmp_path / "weights.safetensors", model, {})
+    model.classes, model.data = drawings.classes, {"name": "shapes10"}
+    save_weights(tmp_path / "weights.safetensors", model, {"data": model.data})
     path = save_onnx(tmp_path / "model.onnx", model)
     results = []
     for name in (path, tmp_path / "weights.safetensors"):
@@ -182,7 +182,7 @@ def test_metadata_of_another_network(exported: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_network_of_another_input_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = seasoned()
-    model.classes, model.input_size = shapes10(1).classes, (3, 48, 48)
+    model.classes, model.input_size, model.data = shapes10(1).classes, (3, 48, 48), {"name": "shapes10"}
     path = save_onnx(tmp_path / "large.onnx", model)
     assert open_exported(path).batch == 227  # 64 channels of it, in 128 MB
     assert cli.main(["evaluate", str(path)]) == 2
