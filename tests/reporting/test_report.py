@@ -255,7 +255,7 @@ def test_a_model_of_other_classes_is_refused(tmp_path: Path, little_test: None) 
 def test_a_place_where_nothing_can_be_written(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(thimble.reporting.report, "load_described", None)  # it is told before the work
-    with pytest.raises(UserError, match=r"cannot write .*file is no folder"):
+    with pytest.raises(UserError, match=r"cannot write .*file is not a folder"):
         write_report(run, tmp_path / "file" / "report.html")
     with pytest.raises(UserError, match="is a folder"):
         write_report(run, tmp_path)
