@@ -217,7 +217,7 @@ def test_written_twice_it_is_the_same_and_the_model_is_only_read(run: Path, writ
         ("environment.json", None, "environment.json"),
         ("environment.json", "{", "environment.json"),
         ("model.safetensors", None, "expected the folder of a finished run"),
-        ("model.safetensors", "half a file", "expected a whole safetensors file"),
+        ("model.safetensors", "half a file", "expected a complete safetensors file"),
     ],
 )
 def test_a_run_that_lacks_something(

@@ -1,4 +1,4 @@
-"""Build networks by name. To add one: a file in this folder and a line in ``MODELS``; ``Architecture`` has the rules."""
+"""Build networks by name. To add one: a file in this folder and a line in ``MODELS``; see ``Architecture``."""
 
 from __future__ import annotations
 
