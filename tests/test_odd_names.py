@@ -159,7 +159,7 @@ def test_a_run_does_not_begin_where_tensorboard_cannot_write(
 ) -> None:
     for options in (["--runs", f"{tmp_path}/x\udcff"], ["--runs", str(tmp_path), "--name", "x\udcff"]):
         assert cli.main(["train", "--data", "shapes10", *options]) == 2
-        assert r"x\xff is no text in utf-8: expected" in capsys.readouterr().err
+        assert r"x\xff is not text in utf-8: choose" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -248,7 +248,7 @@ def test_the_verb_explains_the_others_and_says_what_is_wrong(
         ("many.nothing", "expected the name of a file, such as picture.png"),
         ("many.xbm", "expected the name of a file, such as picture.png"),
         ("folder.png", "it is a folder"),
-        ("file/many.png", "is no folder"),
+        ("file/many.png", "is not a folder"),
     ],
 )
 def test_where_the_picture_cannot_be_written_is_told_before_the_work(

@@ -170,7 +170,7 @@ def test_a_full_disk(no_data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (["alexnet"], "no model 'alexnet'"),
         (["cut.safetensors"], "cut short or damaged"),
         (["model.pt"], "a pickled PyTorch file, which could run any code and is never loaded"),
-        (["model.onnx"], "no weights file, but perhaps what thimble export made of one"),
+        (["model.onnx"], "not a weights file, but perhaps an exported model"),
         (["other.safetensors"], "lacks the tensor c1.0.weight"),
     ],
 )

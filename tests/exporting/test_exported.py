@@ -196,7 +196,7 @@ def test_other_verbs_say_that_it_is_no_weights_file(exported: Path, capsys: pyte
     for verb in ("predict", "report", "summary"):
         options = ["photo.png", "--model", str(exported)] if verb == "predict" else [str(exported)]
         assert cli.main([verb, *options]) == 2
-        assert "is no weights file, but perhaps what thimble export made of one" in capsys.readouterr().err
+        assert "is not a weights file, but perhaps an exported model" in capsys.readouterr().err
 
 
 def test_tensors_in_another_file_are_not_read(exported: Path, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_data_that_does_not_fit_is_refused() -> None:
     ("damage", "message"),
     [
         (lambda text: None, "holds no metrics.csv"),
-        (lambda text: "", "is no table of a run's epochs"),
+        (lambda text: "", "is not a table of a run's epochs"),
         (lambda text: text.replace("train_loss,", ""), "expected the columns epoch, train_loss"),
         (lambda text: text.splitlines()[0] + "\n", "has no epochs"),
         (lambda text: text.replace("10.0", "ten"), "cannot read"),

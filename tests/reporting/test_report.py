@@ -220,7 +220,7 @@ def test_written_twice_it_is_the_same_and_the_model_is_only_read(
         ("environment.json", None, "environment.json"),
         ("environment.json", "{", "environment.json"),
         ("model.safetensors", None, "expected the folder of a finished run"),
-        ("model.safetensors", "half a file", "expected a whole safetensors file"),
+        ("model.safetensors", "half a file", "expected a complete safetensors file"),
     ],
 )
 def test_a_run_that_lacks_something(
@@ -258,7 +258,7 @@ def test_a_model_of_other_classes_is_refused(tmp_path: Path, little_test: None) 
 def test_a_place_where_nothing_can_be_written(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(thimble.reporting.report, "load_described", None)  # it is told before the work
-    with pytest.raises(UserError, match=r"cannot write .*file is no folder"):
+    with pytest.raises(UserError, match=r"cannot write .*file is not a folder"):
         write_report(run, tmp_path / "file" / "report.html")
     with pytest.raises(UserError, match="is a folder"):
         write_report(run, tmp_path)

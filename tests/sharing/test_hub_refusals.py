@@ -48,8 +48,8 @@ BAD = [
     (write_nothing, r"holds no model\.safetensors: expected the folder of a finished run"),
     (write_pickle, r"holds pytorch_model\.bin, a pickled file, which could run any code and is never loaded: expected"),
     (write_disguised_pickle, r"model\.safetensors is a pickled PyTorch file, which could run any code and is never"),
-    (write_truncated, r"model\.safetensors is cut short or damaged: expected a whole safetensors file"),
-    (write_foreign, r"model\.safetensors is a safetensors file of another program: expected one that Thimble saved"),
+    (write_truncated, r"model\.safetensors is cut short or damaged: expected a complete safetensors file"),
+    (write_foreign, r"model\.safetensors is a safetensors file from another program: expected one that Thimble saved"),
 ]
 
 

@@ -93,7 +93,7 @@ def row(epoch: int, accuracy: float | None) -> dict[str, float | int | None]:
     [
         (None, "holds no config.json"),
         ("{", "cannot read"),
-        ("[]", "no JSON object"),
+        ("[]", "not a JSON object"),
         ("{}", "not the configuration of a Thimble run"),
     ],
 )

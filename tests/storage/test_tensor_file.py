@@ -77,7 +77,7 @@ def test_every_flipped_bit_of_the_values_is_noticed_and_its_tensor_named(saved: 
 
 def test_a_digit_of_the_metadata_is_noticed(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes().replace(b"[0.1, 0.2, 0.3]", b"[0.1, 0.2, 0.4]"))
-    assert "its metadata have SHA-256 " in refusal(saved)
+    assert "its metadata has SHA-256 " in refusal(saved)
 
 
 def test_tensors_that_changed_places_are_noticed(saved: Path) -> None:

@@ -195,7 +195,7 @@ def test_home_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert expanded(Path("~/x")) == home / "x"
     assert expanded("./~/x") == tmp_path / "~" / "x"  # the string alone: pathlib forgets the dot
     assert expanded("x/~") == Path("x/~")
-    with pytest.raises(UserError, match=r"^~nosuchuser/x: no user 'nosuchuser' is known here; expected a path, \./~"):
+    with pytest.raises(UserError, match=r"^~nosuchuser/x: there is no user 'nosuchuser'; expected a path, or \./~"):
         expanded("~nosuchuser/x")
     config = TrainConfig.of(runs="~/runs", data_dir="~/data")
     assert (config.run.runs, config.run.data_dir) == (home / "runs", home / "data")

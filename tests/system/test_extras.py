@@ -51,7 +51,7 @@ def test_a_damaged_package_is_not_called_missing(folder: Path, source: str, reas
     with pytest.raises(RunError) as caught:
         require("thimble_ink", by="the map", extra="map")
     text = str(caught.value)
-    assert text.startswith(f"the map needs thimble_ink, which is installed and cannot be imported ({reason}")
+    assert text.startswith(f"the map needs thimble_ink, which is installed but cannot be imported ({reason}")
     assert text.endswith("pip install --force-reinstall thimble_ink")
     assert "\n" not in text
 
@@ -59,7 +59,7 @@ def test_a_damaged_package_is_not_called_missing(folder: Path, source: str, reas
 def test_a_part_that_an_old_version_lacks_is_not_called_missing(folder: Path) -> None:
     (folder / "thimble_ink.py").write_text("")
     with (
-        pytest.raises(RunError, match="installed and cannot be imported"),
+        pytest.raises(RunError, match="installed but cannot be imported"),
         needed("thimble_ink", by="the map", extra="map"),
     ):
         import thimble_ink.pens  # noqa: F401

@@ -34,7 +34,7 @@ def test_a_second_holder_is_refused_in_a_thread_too(tmp_path: Path) -> None:
         thread.join()
         attempt()
     assert len(refused) == 2
-    assert f"{tmp_path} is being trained by process {os.getpid()} on " in refused[0]
+    assert f"{tmp_path} is in use by a training run (process {os.getpid()} on " in refused[0]
     assert not (tmp_path / LOCK_FILE).exists()
     with locked(tmp_path):
         pass
@@ -52,7 +52,7 @@ def test_a_killed_holder_locks_no_longer_though_a_child_of_it_lives(tmp_path: Pa
         assert holder.stdout is not None
         child = int(holder.stdout.readline())
         try:
-            with pytest.raises(UserError, match=f"by process {holder.pid} on "):
+            with pytest.raises(UserError, match=rf"\(process {holder.pid} on "):
                 FolderLock(tmp_path)
             holder.kill()
             holder.wait()

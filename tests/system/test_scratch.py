@@ -30,7 +30,7 @@ def test_it_is_there_and_gone(place: Path) -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_told_with_what_helps(place: Path, code: int) -> None:
-    message = rf"^{place}, where temporary files go, has [\d.]+ MB left \(.*\): free some space, or set TMPDIR"
+    message = rf"^the folder for temporary files, {place}, has [\d.]+ MB left \(.*\): free some space, or set TMPDIR"
     with pytest.raises(RunError, match=message), temporary_folder():
         raise OSError(code, os.strerror(code))
     assert not list(place.iterdir())

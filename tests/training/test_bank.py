@@ -225,7 +225,7 @@ def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path: Path,
     with pytest.raises(UserError, match="no such file"):
         load_bank("x" * 300)
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         make_bank([teacher], tmp_path / "file" / "bank", CONFIG, data="shapes10", device="cpu")
 
 

@@ -177,7 +177,7 @@ def test_a_process_killed_while_it_overwrites_loses_neither_run(tmp_path: Path, 
 
 def test_a_run_that_is_being_trained_is_neither_resumed_nor_overwritten(tmp_path: Path) -> None:
     config = TrainConfig.of(runs=tmp_path, name="x")
-    message = rf"x is being trained by process {os.getpid()} on .*: wait until it ends, or stop it first"
+    message = rf"x is in use by a training run \(process {os.getpid()} on .*\): wait until it ends, or stop it first"
     with Claim(config, None) as claim:
         run = claim.begin(config, {}, {"name": "shapes10"})
         assert claim.has_locks

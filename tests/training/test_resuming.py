@@ -178,7 +178,7 @@ def test_a_run_that_is_being_trained_is_not_trained_by_another(little_run: Train
     class Trying(Observer):
         def epoch(self, row: Row) -> None:
             for changes in ({"resume": little_run.run.runs / "run"}, {"config": little_run, "overwrite": True}):
-                with pytest.raises(UserError, match="is being trained by process") as caught:
+                with pytest.raises(UserError, match="is in use by a training run") as caught:
                     train(**changes)
                 refused.append(str(caught.value))
 

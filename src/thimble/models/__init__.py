@@ -1,4 +1,4 @@
-"""The networks, by name. A new one is a file beside this one and a line in ``MODELS``; ``Architecture`` is the rule."""
+"""Build networks by name. To add one: a file in this folder and a line in ``MODELS``; see ``Architecture``."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def build_model(name: str, **arguments: Any) -> Classifier:
 
     Args:
         name: one of ``list_models()``.
-        arguments: passed on to the architecture: ``num_classes``, ``dropout``, ``in_channels``, ``input_size``.
+        arguments: passed to the architecture: ``num_classes``, ``dropout``, ``in_channels``, ``input_size``.
 
     Raises:
-        ValueError: there is no model of that name, or it cannot take what it is asked for.
-        TypeError: the architecture takes no such argument.
+        ValueError: there is no model of that name, or an argument's value does not suit it.
+        TypeError: the architecture has no such argument.
     """
     if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"unknown model {name!r}: expected one of {', '.join(list_models())}")

@@ -1,7 +1,4 @@
-"""What every Thimble network is: blocks that turn images into logits, and what they were trained on.
-
-And ``Residual``, of which more than one of them is made.
-"""
+"""Define ``Classifier``, the base of every network, with its classes and normalisation; and ``Residual``."""
 
 from __future__ import annotations
 
@@ -12,20 +9,20 @@ from torch import Tensor, nn
 
 
 class Classifier(nn.Sequential):
-    """A stack of blocks with what is needed to use it: its classes, its normalisation and its input size.
+    """A stack of blocks, with its classes, its normalisation and its input size.
 
     The input is a float tensor (N, channels, height, width) of pixels in 0..1, normalised as ``(pixel - mean) / std``;
     the output is a float tensor (N, num_classes) of logits.
 
     Attributes:
-        name: the name under which ``build_model`` knows the architecture.
-        arguments: what ``build_model`` was called with beside the input size, so that a weights file can build the
+        name: the architecture's name, as ``build_model`` takes it.
+        arguments: the arguments of ``build_model`` except the input size; a weights file stores them to build the
             network again.
         classes: the class names, in the order of the logits.
         mean: per channel (red, green, blue; or grey), for pixels in 0..1.
         std: per channel (red, green, blue; or grey), for pixels in 0..1.
-        input_size: (channels, height, width) of the images that it was trained on.
-        data: what is recorded of the data that it was trained on, its ``name`` at least; empty if nothing is.
+        input_size: (channels, height, width) of the training images.
+        data: the record of the training data, with at least its ``name``; empty if nothing is recorded.
     """
 
     def __init__(
@@ -49,18 +46,18 @@ class Classifier(nn.Sequential):
 
     @property
     def num_parameters(self) -> int:
-        """The number of parameters, all of them trainable until somebody freezes them."""
+        """The number of parameters, trainable or frozen."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (N, channels, height, width) to logits (N, num_classes)."""
-        # Flattened here, not by a layer of its own: the published layer listing ends with the 1x1 convolution.
+        # Flattened here, not by a layer: the published list of layers ends with the 1x1 convolution.
         logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
         return logits.flatten(1)
 
 
 class Residual(nn.Sequential):
-    """A row of layers whose output is added to its input, of the same shape.
+    """A stack of layers whose output is added to its input; both have the same shape.
 
     K. He et al., "Deep Residual Learning for Image Recognition" (2015, arXiv:1512.03385).
     """
@@ -72,11 +69,11 @@ class Residual(nn.Sequential):
 
 
 def as_classifier(model: object) -> Classifier | None:
-    """The classifier that an object is or wraps; None if it is none.
+    """Return a classifier without its wrappers; None if the object is not a classifier.
 
     Args:
-        model: also one that ``torch.compile``, ``nn.DataParallel``, ``DistributedDataParallel`` or lightning-fabric
-            made of a classifier: what they hold is the same weights.
+        model: any object. ``torch.compile``, ``nn.DataParallel``, ``DistributedDataParallel`` and lightning-fabric wrap
+            a classifier, whose weights they share.
     """
     while isinstance(model, nn.Module) and not isinstance(model, Classifier):
         model = getattr(model, "_orig_mod", None) or getattr(model, "module", None)

@@ -1,24 +1,23 @@
-"""The Thimble family: ``thimble-78k``, ``thimble-97k`` and ``thimble-150k``, as accurate as so few parameters get.
+"""Build the Thimble family: ``thimble-78k``, ``thimble-97k`` and ``thimble-150k``, for the most accuracy per parameter.
 
-A stem, two stages, a head, each stage a row of equal residual blocks; ``TABLE`` has them all. Most of the parameters
-work at 16x16, where one of them makes 256 multiply-adds, and the rest at 32x32. A block is
+Each network is a stem, two stages of equal residual blocks, and a head; ``TABLE`` lists the stages. Most parameters
+work at 16x16, where each makes 256 multiply-adds per image; the others work at 32x32. A block is
 
     depthwise 3x3 -> pointwise, wider -> BatchNorm, ReLU -> pointwise, narrow -> BatchNorm, scaled -> add
 
-and its parts come from
+and uses
 
-- depthwise-separable convolutions: L. Sifre and S. Mallat (2014), as A. Howard et al., "MobileNets" (2017,
-  arXiv:1704.04861) use them: space and channels are mixed apart, for a ninth of the parameters;
-- the residual connection around a block that is wide inside and narrow outside: M. Sandler et al., "MobileNetV2:
-  Inverted Residuals and Linear Bottlenecks" (2018, arXiv:1801.04381), whose last convolution has no activation;
-- the depthwise convolution first, where the channels are few: Z. Liu et al., "A ConvNet for the 2020s" (2022,
+- depthwise-separable convolutions, which mix space and channels in separate layers, with about a ninth of the
+  parameters: L. Sifre and S. Mallat (2014); A. Howard et al., "MobileNets" (2017, arXiv:1704.04861);
+- a residual connection around a block that is wide inside and narrow outside, without an activation after its last
+  convolution: M. Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018, arXiv:1801.04381);
+- the depthwise convolution first, while there are few channels: Z. Liu et al., "A ConvNet for the 2020s" (2022,
   arXiv:2201.03545);
 - a small learned scale per channel at the end of each branch, so that a block begins near the identity: H. Touvron et
-  al., "Going deeper with Image Transformers" (2021, arXiv:2103.17239). Here it is the last BatchNorm's own.
+  al., "Going deeper with Image Transformers" (2021, arXiv:2103.17239). Here the last BatchNorm's weight is this scale.
 
-There are BatchNorms, not LayerNorms, as they fold into the convolutions when the network is put on a device. Kernels
-are 3x3: splitting the channels among 3x3, 7x7 and dilated 7x7 was no better, in a short training, and took twice the
-time (docs/log.md).
+We use BatchNorm, not LayerNorm, because an export can fold it into the convolutions. All kernels are 3x3: splitting the
+channels among 3x3, 7x7 and dilated 7x7 kernels was no better in a short training and took twice the time (docs/log.md).
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ from .classifier import Classifier, Residual
 
 @dataclass(frozen=True)
 class Stage:
-    """A row of equal blocks.
+    """A sequence of equal blocks.
 
     Attributes:
         width: channels between the blocks.
         hidden: channels inside a block.
-        blocks: their number.
+        blocks: the number of blocks.
     """
 
     width: int
@@ -52,15 +51,16 @@ TABLE: dict[str, tuple[int, tuple[Stage, ...]]] = {
     "thimble-97k": (97_530, (Stage(32, 88, 4), Stage(48, 96, 7))),
     "thimble-150k": (150_576, (Stage(40, 64, 4), Stage(64, 112, 8))),
 }
-"""By name: the most parameters that it may have for ten classes, and its stages, the first at full resolution. The
-budgets are those of MLPerf Tiny's ResNet-8, of the best published network of this size and of the reference network."""
+"""By name: the maximum number of parameters for ten classes, and the stages; the first works at full resolution. The
+budgets are the sizes of MLPerf Tiny's ResNet-8, of the best published network of this size, and of the reference
+network."""
 
 _SCALE = 0.2
-"""Where a branch's scale begins. At 0 it would learn nothing in the first step."""
+"""The initial scale of a branch. With 0, the branch would learn nothing in the first step."""
 
 
 def block(width: int, hidden: int) -> Residual:
-    """Mix space, then channels, and add: (N, width, h, w) to the same shape."""
+    """A residual block that mixes space, then channels: (N, width, h, w) to the same shape."""
     scale = nn.BatchNorm2d(width)
     nn.init.constant_(scale.weight, _SCALE)
     return Residual(
@@ -80,8 +80,8 @@ def _depthwise(channels: int) -> nn.Conv2d:
 class HalvingDepthwise(nn.Conv2d):
     """A depthwise 3x3 convolution of stride 2: (N, channels, h, w) to (N, channels, (h + 1) // 2, (w + 1) // 2).
 
-    In training it computes every pixel and takes every second one: the same function of the same weights. The gradient
-    of a strided depthwise convolution is an eighth of a training step on a CPU; that of a full one is cheap.
+    In training it computes every pixel and keeps every second one, which gives the same values. On a CPU, the gradient
+    of a strided depthwise convolution takes an eighth of a training step; without a stride it is cheap.
     """
 
     def __init__(self, channels: int) -> None:
@@ -97,9 +97,9 @@ class HalvingDepthwise(nn.Conv2d):
 class GlobalAverage(nn.AdaptiveAvgPool2d):
     """The mean over all pixels: (N, channels, h, w) to (N, channels, 1, 1).
 
-    In training it is a pooling with a window of the image's size: the same function, but its gradient lies in memory as
-    its input did. The gradient of ``nn.AdaptiveAvgPool2d`` is always NCHW, and every BatchNorm and addition behind it
-    would run up to five times slower for it, to the end of the network's last stage.
+    In training it pools over a window of the image's size: the same function, but its gradient keeps the memory format
+    of the input. The gradient of ``nn.AdaptiveAvgPool2d`` is always NCHW. The backward pass would keep that format
+    through the whole last stage, and its BatchNorms and additions would run up to five times slower.
     """
 
     def __init__(self) -> None:
@@ -121,13 +121,13 @@ def thimble(
 
     Args:
         name: one of ``TABLE``.
-        num_classes: the number of logits. More than ten cost more parameters than the name says.
+        num_classes: the number of logits. With more than ten, the network has more parameters than its name says.
         dropout: the probability, in 0..1, of the dropout before the head.
-        in_channels: of the images.
+        in_channels: the images' channels.
         input_size: (height, width) of the images; any.
 
     Raises:
-        ValueError: the table gives it more parameters than its budget.
+        ValueError: its stages in the table have more parameters than its budget.
     """
     budget, stages = TABLE[name]
     width = stages[0].width

@@ -1,4 +1,4 @@
-"""A model to ask that nothing asked of it can change, however many threads ask."""
+"""Make a copy of a model for inference that shares its weights and never changes it, also with many threads."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ from torch import nn
 
 
 def frozen(model: nn.Module) -> nn.Module:
-    """A model's double in eval mode that shares the memory of its weights and statistics.
+    """Copy a model in eval mode; the copy shares the memory of its weights and BatchNorm statistics.
 
-    The double has its own modes and hooks, and none of its weights takes gradients: the model stays as it was found
-    while the double works, also if several threads ask at once, or train the model. What they train shows in the
-    double, as far as it has come.
+    The copy has its own modes and hooks, and its weights need no gradients. So using it leaves the model as it is, also
+    if several threads use it at once or train the model meanwhile. If the model trains, the copy follows.
 
     Args:
-        model: of any modules, in any mode; the hooks that it has run in the double too. A compiled model's double is
+        model: any module, in any mode. The copy runs the hooks that the model has now. The copy of a compiled model is
             not compiled.
     """
-    while isinstance(model._modules.get("_orig_mod"), nn.Module):  # what torch.compile wraps around a model
+    while isinstance(model._modules.get("_orig_mod"), nn.Module):  # torch.compile wraps the model in another module
         model = model._modules["_orig_mod"]  # type: ignore[assignment]
     return _double(model, {})
 
 
 def _double(module: nn.Module, doubles: dict[int, nn.Module]) -> nn.Module:
-    """``doubles`` has those that were made already, as a module may stand in several places."""
+    """Copy a module and its children. ``doubles`` has the copies so far, as a module may appear in several places."""
     if id(module) in doubles:
         return doubles[id(module)]
     double: nn.Module = module.__class__.__new__(module.__class__)
     doubles[id(module)] = double
     for name, value in list(vars(module).items()):
-        # The registries of modules, parameters, buffers and hooks are dictionaries, and the double needs its own.
+        # Modules, parameters, buffers and hooks are registered in dictionaries, and the copy needs its own.
         vars(double)[name] = value.copy() if isinstance(value, dict) else value
     vars(double)["training"] = False
-    vars(double)["_compiled_call_impl"] = None  # it is bound to the module
+    vars(double)["_compiled_call_impl"] = None  # it is bound to the original module
     for name, parameter in module._parameters.items():
         double._parameters[name] = None if parameter is None else nn.Parameter(parameter.detach(), requires_grad=False)
     for name, child in module._modules.items():

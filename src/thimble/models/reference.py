@@ -1,14 +1,14 @@
-"""The reference network: 150,576 parameters, receptive field 93, no pooling but the last.
+"""Build the reference network: 150,576 parameters, receptive field 93, no pooling except at the end.
 
-Four convolutional blocks and an output block. Every choice keeps the count down or the receptive field up:
+It has four convolutional blocks and an output block. Every choice saves parameters or widens the receptive field:
 
-- strided 3x3 convolutions halve the resolution, so that the network learns what to keep
+- strided 3x3 convolutions, not pooling, halve the resolution, so that the network learns what to keep
   (Springenberg et al., "Striving for Simplicity: The All Convolutional Net", 2015, arXiv:1412.6806);
-- a depthwise-separable pair in the first block, where the images are largest
+- the first block, where the images are largest, has a depthwise-separable pair
   (Howard et al., "MobileNets", 2017, arXiv:1704.04861);
-- 1x1 convolutions squeeze 64 channels to 16 before every new block of 3x3
-  (Lin et al., "Network In Network", 2014, arXiv:1312.4400, as is the global average pooling at the end);
-- a 3x3 convolution of dilation 3 in the last block, which widens the receptive field by 48 pixels at the price of none
+- 1x1 convolutions squeeze 64 channels to 16 before each further block of 3x3 convolutions; like the global average
+  pooling at the end, they come from Lin et al., "Network In Network", 2014, arXiv:1312.4400;
+- a 3x3 convolution of dilation 3 in the last block widens the receptive field by 48 pixels without extra parameters
   (Yu and Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", 2016, arXiv:1511.07122).
 """
 
@@ -22,7 +22,7 @@ from .classifier import Classifier
 def _conv(
     in_channels: int, out_channels: int, kernel: int = 3, *, stride: int = 1, dilation: int = 1, dropout: float | None
 ) -> list[nn.Module]:
-    """A bias-free convolution that keeps the size at stride 1, BatchNorm, ReLU and, unless it is None, dropout."""
+    """Convolution without bias, which keeps the size at stride 1; BatchNorm; ReLU; Dropout unless it is None."""
     padding = dilation * (kernel // 2)
     layers: list[nn.Module] = [
         nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, bias=False),
@@ -39,9 +39,9 @@ def reference(
 
     Args:
         num_classes: the number of logits; 10 gives exactly 150,576 parameters.
-        dropout: the probability, in 0..1, of each of its nine dropout layers. Zero by default: in a short training so
-            small a network underfits, and has nothing to regularise (docs/reference_network.md).
-        in_channels: of the images.
+        dropout: the probability, in 0..1, of each of its nine dropout layers. Zero by default: in a short training,
+            such a small network underfits and needs no regularisation (docs/reference_network.md).
+        in_channels: the images' channels.
         input_size: (height, width) of the images; any.
     """
     p = dropout

@@ -1,9 +1,9 @@
-"""Teachers: networks far too large for a thimble, which train fast and tell a small one what they know.
+"""Build teachers: large networks that train fast, for the distillation of small ones (``training/tricks``).
 
-A stem and three stages, each of which halves the resolution by max-pooling behind its first convolution, then a head:
-the shape of D. Page's "How to Train Your ResNet" (2018) and, in its widths and depths, of cifar10-airbench (K. Jordan,
-"94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, arXiv:2404.00498). A stage's further convolutions are
-residual where there are two of them. ``distillation`` says what a teacher is for.
+A teacher is a stem, three stages and a head. Each stage halves the resolution by max-pooling after its first
+convolution; if two more convolutions follow, they form a residual branch. The layout is from D. Page's "How to Train
+Your ResNet" (2018); widths and depths are from cifar10-airbench (K. Jordan, "94% on CIFAR-10 in 3.29 Seconds on a
+Single GPU", 2024, arXiv:2404.00498).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def stage(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
     """Halve the resolution and widen: (N, in_channels, h, w) to (N, out_channels, h // 2, w // 2), h and w above 1.
 
     Args:
-        in_channels, out_channels: of the first convolution; the others keep out_channels.
-        depth: the number of convolutions, at least 1. Those after the first are a residual branch if there are two.
+        in_channels, out_channels: channels of the first convolution; the others keep out_channels.
+        depth: the number of convolutions, at least 1. From 3 on, those after the first form a residual branch.
     """
     first = [_conv(in_channels, out_channels), nn.MaxPool2d(2), *_norm(out_channels)]
     rest = [layer for _ in range(depth - 1) for layer in (_conv(out_channels, out_channels), *_norm(out_channels))]
@@ -55,8 +55,8 @@ def teacher(
         name: one of ``TEACHERS``.
         num_classes: the number of logits.
         dropout: the probability, in 0..1, of the dropout before the head.
-        in_channels: of the images.
-        input_size: (height, width) of the images, which its three poolings halve: at least 8 pixels each.
+        in_channels: the images' channels.
+        input_size: (height, width) of the images, at least 8 pixels each: three poolings halve them.
 
     Raises:
         ValueError: the images are too small.

@@ -1,1 +1,1 @@
-"""What lies on disk: weights, training states, run folders and their logs. Nothing is ever unpickled."""
+"""Read and write weights, training states, run folders and their logs. Nothing is ever unpickled."""

@@ -1,4 +1,4 @@
-"""A run's figures for TensorBoard."""
+"""Write a run's metrics for TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _event_files = itertools.count()
 
 
 def open_curves(run: Path, first_epoch: int) -> Curves | None:
-    """The curves of a run, as ``Curves``; none, and no word about it, where the extra ``tensorboard`` is not installed.
+    """Open a run's ``Curves``; return None, without a message, if the extra ``tensorboard`` is not installed.
 
     Raises:
         RunError: TensorBoard cannot be imported, or the file cannot be written.
@@ -32,14 +32,14 @@ def open_curves(run: Path, first_epoch: int) -> Curves | None:
 
 
 class Curves:
-    """The figures of ``metrics.csv`` for TensorBoard: ``tensorboard --logdir runs`` draws the runs over one another.
+    """Write the columns of ``metrics.csv`` for TensorBoard; ``tensorboard --logdir runs`` plots all runs together.
 
-    Written here and now, not by a thread of its own as ``torch.utils.tensorboard`` does it, whose failure nobody would
-    catch.
+    Each row is written at once. ``torch.utils.tensorboard`` would write it in a thread, whose errors nobody catches.
 
     Args:
-        run: the run's folder; the event files go into ``tensorboard/`` in it.
-        first_epoch: rows from this epoch on are about to be added; what a died run wrote of them is void.
+        run: the run's folder; the event files go into its subfolder ``tensorboard/``.
+        first_epoch: the epoch of the first row to come. TensorBoard discards what an interrupted run wrote from this
+            epoch on.
 
     Raises:
         PackageMissing: the extra ``tensorboard`` is not installed.
@@ -47,7 +47,7 @@ class Curves:
     """
 
     def __init__(self, run: Path, first_epoch: int) -> None:
-        with needed("tensorboard", by="a file of curves", extra="tensorboard"):
+        with needed("tensorboard", by="logging for TensorBoard", extra="tensorboard"):
             from tensorboard.compat.proto.event_pb2 import SessionLog
             from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -61,7 +61,7 @@ class Curves:
         self._write(step=first_epoch, session_log=SessionLog(status=SessionLog.START))
 
     def add(self, row: Row) -> None:
-        """Add an epoch's row, and let it be seen at once."""
+        """Write an epoch's row and flush it, so that TensorBoard shows it at once."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         for name, value in row.items():

@@ -1,4 +1,4 @@
-"""What a weights file says of its model, checked before anything is built from it: a file may hold anything."""
+"""Check a weights file's description of its model before the model is built: the file is untrusted."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from thimble.system.arguments import is_number, is_whole
 MOST_CLASSES = 10_000
 LONGEST_CLASS_NAME = 1_000
 LARGEST_SIDE = 1024
-"""Of the images that a network was trained on, in pixels."""
+"""The longest side of a network's input, in pixels."""
 _LARGEST_CONSTANT = 1e4
-"""Of mean and std, for pixels in 0..1; below its inverse, a std would make pixels infinite."""
+"""The largest mean and std, for pixels in 0..1. A std has to be at least the inverse, so that pixels stay finite."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """How to build and use a network; each field as ``Classifier`` has it."""
+    """What is needed to build and use a network; the fields are those of ``Classifier``."""
 
     name: str
     arguments: dict[str, Any]
@@ -30,7 +30,7 @@ class Description:
     input_size: tuple[int, int, int]
 
     def build(self) -> Classifier:
-        """The network, with new weights."""
+        """Build the network, with new weights."""
         channels, height, width = self.input_size
         model = build_model(self.name, **self.arguments, in_channels=channels, input_size=(height, width))
         model.classes, model.mean, model.std = self.classes, self.mean, self.std
@@ -38,11 +38,11 @@ class Description:
 
 
 def describe_model(metadata: Mapping[str, Any]) -> Description:
-    """The description in a weights file's metadata. Its memory is bounded, and so is that of the network.
+    """Read the description in a weights file's metadata. The limits bound the network's memory too.
 
     Raises:
-        KeyError: something is missing.
-        TypeError, ValueError: something is of another type, or out of its range.
+        KeyError: a field is missing.
+        TypeError, ValueError: a field has another type, or is out of its range.
     """
     name = metadata.get("model")
     if not isinstance(name, str) or name not in MODELS:
@@ -62,13 +62,13 @@ def describe_model(metadata: Mapping[str, Any]) -> Description:
 
 
 def check_classes(values: Any) -> tuple[str, ...]:
-    """The names of classes, as JSON has them: a list of texts.
+    """Check class names from JSON: a list of 1 to ``MOST_CLASSES`` strings.
 
     Raises:
-        TypeError, ValueError: they are none, or too many, or too long.
+        TypeError, ValueError: they are not such a list, or a name is too long.
     """
     if not isinstance(values, list) or not all(isinstance(label, str) for label in values):
-        raise TypeError("classes are no list of names")
+        raise TypeError("classes are not a list of names")
     if not 1 <= len(values) <= MOST_CLASSES:
         raise ValueError(f"{len(values):,} classes, expected 1 to {MOST_CLASSES:,}")
     for label in values:
@@ -78,14 +78,14 @@ def check_classes(values: Any) -> tuple[str, ...]:
 
 
 def check_constants(name: Literal["mean", "std"], values: Any) -> tuple[float, float, float]:
-    """Mean or std, for pixels in 0..1: three numbers, small enough for float32 to work with; those of a std above 0.
+    """Check mean or std, for pixels in 0..1: three numbers that keep normalised pixels finite in float32; std above 0.
 
     Raises:
-        TypeError, ValueError: they are not.
+        TypeError, ValueError: they are not three such numbers.
     """
     least = 1 / _LARGEST_CONSTANT if name == "std" else -_LARGEST_CONSTANT
     if not isinstance(values, list) or not all(is_number(value) for value in values):
-        raise TypeError(f"{name} {_short(values)} is no list of numbers")
+        raise TypeError(f"{name} {_short(values)} is not a list of numbers")
     if len(values) != 3 or not all(least <= value <= _LARGEST_CONSTANT for value in values):
         raise ValueError(f"{name} {_short(values)}, expected three numbers from {least:g} to {_LARGEST_CONSTANT:g}")
     red, green, blue = map(float, values)
@@ -93,13 +93,13 @@ def check_constants(name: Literal["mean", "std"], values: Any) -> tuple[float, f
 
 
 def check_input_size(values: Any) -> tuple[int, int, int]:
-    """(channels, height, width): three channels, and sides in pixels.
+    """Check an input size (channels, height, width): three channels, and sides of 1 to ``LARGEST_SIDE`` pixels.
 
     Raises:
-        TypeError, ValueError: it is none.
+        TypeError, ValueError: it is not such a size.
     """
     if not isinstance(values, list) or not all(is_whole(value) for value in values):
-        raise TypeError(f"input_size {_short(values)} is no list of whole numbers")
+        raise TypeError(f"input_size {_short(values)} is not a list of whole numbers")
     if len(values) != 3 or values[0] != 3 or not all(1 <= value <= LARGEST_SIDE for value in values[1:]):
         raise ValueError(f"input_size {_short(values)}, expected 3 channels, and sides from 1 to {LARGEST_SIDE}")
     channels, height, width = values
@@ -107,7 +107,7 @@ def check_input_size(values: Any) -> tuple[int, int, int]:
 
 
 def _check_arguments(values: Any) -> dict[str, Any]:
-    """What an architecture is called with beside the input size, which has a key of its own: see ``Architecture``."""
+    """Check the architecture's arguments; the input size is not among them, as it has a key of its own."""
     if not isinstance(values, dict) or not values.keys() <= {"num_classes", "dropout"}:
         raise TypeError(f"arguments {_short(values)}, expected num_classes and dropout")
     num_classes, dropout = values.get("num_classes", 0), values.get("dropout", 0.0)

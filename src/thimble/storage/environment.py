@@ -1,4 +1,4 @@
-"""Where a run was made, as its folder's ``environment.json`` tells it."""
+"""Read the ``environment.json`` of a run: the machine, the versions and the command."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from thimble.system.json_text import read_object
 
 
 def read_environment(run: Path) -> dict[str, Any]:
-    """The environment that a run was last started in; ``command``, where there is one, is a list of words.
+    """Read the environment in which a run last started; ``command``, if present, is a list of words.
 
     Raises:
-        UserError: there is no such file, or it is damaged.
+        UserError: the file is missing or damaged.
     """
     path = run / "environment.json"
     found = read_object(path)

@@ -1,4 +1,4 @@
-"""What MODEL may name: a shipped model, a weights file, a run folder, or a classifier."""
+"""Find and load the model that MODEL names: a shipped model, a weights file, a run folder, or a classifier."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .state import STATE_FOLDER
 from .weights import WEIGHTS_FILE, as_bytes, load_weights, sha256_of
 
 Model: TypeAlias = nn.Module | str | os.PathLike[str]
-"""What MODEL may be: a shipped model's name, weights file, run folder; or a classifier, compiled or wrapped too."""
+"""A shipped model's name, a weights file, a run folder, or a classifier, which may be compiled or wrapped."""
 
 
 def load_pretrained(name: str = "reference") -> Classifier:
@@ -35,21 +35,21 @@ def load_pretrained(name: str = "reference") -> Classifier:
 def load_model(model: Model) -> Classifier:
     """Load MODEL, in eval mode: a shipped model's name, a weights file or a run folder.
 
-    A shipped name wins over a file of the same name; ``./reference`` names the file. What is a classifier already, or
-    one that was compiled or wrapped for several devices, is returned as it is, without its wrapper.
+    A shipped model's name wins over a file of the same name; ``./reference`` names the file. A classifier is returned
+    unchanged, but without its wrapper if it was compiled or wrapped for several devices.
 
     Raises:
-        UserError: it is none of these, or its file is no complete Thimble weights file.
+        UserError: MODEL is none of these, or its file is not a complete Thimble weights file.
     """
     found = as_classifier(model)
     return load_described(model)[0] if found is None else found
 
 
 def load_described(model: Model) -> tuple[Classifier, dict[str, Any], str]:
-    """The same, with the metadata that it was saved with and the SHA-256 of its file, in hexadecimal digits.
+    """Load MODEL with its file's metadata and SHA-256, in hexadecimal digits: see ``load_model``.
 
-    The shipped models' licence is part of it; whose weights of the user's own are, the user knows. Of a classifier
-    that is no file, the SHA-256 is that of its tensors as a safetensors file without metadata.
+    For a shipped model, the metadata includes its licence. For a classifier in memory, the SHA-256 is computed over its
+    tensors as a safetensors file without metadata.
     """
     found = as_classifier(model)
     if found is not None:
@@ -59,7 +59,7 @@ def load_described(model: Model) -> tuple[Classifier, dict[str, Any], str]:
             classifier, metadata = load_weights(path)
             return classifier, {"licence": LICENCE, **metadata}, sha256_of(path)
     path = _place(model)
-    if os.path.isdir(path):  # unlike Path.is_dir, false for a name that no file can have
+    if os.path.isdir(path):  # False for an impossible name, for which Path.is_dir may raise
         path = path / WEIGHTS_FILE
         if not os.path.lexists(path):
             resume = f"; thimble train --resume {model} finishes it" if (path.parent / STATE_FOLDER).is_dir() else ""
@@ -70,7 +70,7 @@ def load_described(model: Model) -> tuple[Classifier, dict[str, Any], str]:
 
 
 def run_folder_of(model: Model) -> Path | None:
-    """The run folder that MODEL names, whole or not; None where it is a shipped model, a file or a classifier."""
+    """The run folder that MODEL names, finished or not; None if MODEL is a shipped model, a file or a classifier."""
     if as_classifier(model) is not None or (isinstance(model, str) and model in list_pretrained()):
         return None
     path = _place(model)
@@ -78,7 +78,7 @@ def run_folder_of(model: Model) -> Path | None:
 
 
 def name_of(model: Model) -> str:
-    """What a person calls MODEL: the name or path that was given, or the network's name."""
+    """The name or path that was given as MODEL; for a classifier, the network's name."""
     found = as_classifier(model)
     return str(model) if found is None else found.name
 

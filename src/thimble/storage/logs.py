@@ -1,4 +1,4 @@
-"""The logs of a run, for people and for programs: metrics.csv and training_logs.md."""
+"""Write and read a run's logs: metrics.csv for programs, training_logs.md for people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from thimble.system.files import MEBIBYTE, read_file, write_atomically
 from thimble.system.names import shown
 
 Row = dict[str, Any]
-"""An epoch of a run: a value, or None, for each of ``COLUMNS``."""
+"""One epoch of a run: a value or None for each of ``COLUMNS``."""
 COLUMNS = {
     "epoch": "{:d}",
     "train_loss": "{:.4f}",
@@ -24,18 +24,18 @@ COLUMNS = {
     "seconds": "{:.1f}",
     "images_per_second": "{:.0f}",
 }
-"""The columns of metrics.csv, in order, with the format that a person reads them in."""
+"""The columns of metrics.csv, in order, with the format of each in training_logs.md."""
 _MOST_METRICS = 32 * MEBIBYTE
-"""Of metrics.csv: 100,000 epochs, the most that there can be, have less."""
+"""The largest metrics.csv that is read. 100,000 epochs, the most that a run can have, take less."""
 _LARGEST_METRIC = 1e38
-"""As float32, which training computes them in, can hold. Sums and plots of them stay finite."""
+"""Training computes metrics in float32, which holds no more. With this limit, sums and plots stay finite."""
 
 
 def read_metrics(run: Path) -> list[Row]:
-    """The epochs of a run, as ``write_logs`` wrote them to metrics.csv: numbers, and None where a cell is empty.
+    """Read a run's epochs from its metrics.csv: numbers, and None for an empty cell.
 
     Raises:
-        UserError: there is no such file, or it is damaged.
+        UserError: the file is missing or damaged.
     """
     path = run / "metrics.csv"
     if not os.path.lexists(path):
@@ -44,14 +44,14 @@ def read_metrics(run: Path) -> list[Row]:
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""))
         if list(reader.fieldnames or []) != list(COLUMNS):
-            raise UserError(f"{path} is no table of a run's epochs: expected the columns {', '.join(COLUMNS)}")
+            raise UserError(f"{path} is not a table of a run's epochs: expected the columns {', '.join(COLUMNS)}")
         rows = [{name: float(value) if value else None for name, value in row.items()} for row in reader]
         for number, row in enumerate(rows, 1):
             for name, value in row.items():
                 if not name.startswith("validation") if value is None else not abs(value) < _LARGEST_METRIC:
                     raise ValueError(f"{name} of row {number} is {'empty' if value is None else value}")
             if row["epoch"] != number:
-                raise ValueError(f"row {number} is of epoch {row['epoch']}")
+                raise ValueError(f"row {number} has epoch {row['epoch']}")
     except (ValueError, TypeError, AttributeError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {str(error)[:200]}; expected the table that the run wrote") from error
     if not rows:
@@ -64,9 +64,9 @@ def write_logs(run: Path, headline: str, history: list[Row], closing: str = "") 
 
     Args:
         run: the run's folder.
-        headline: the settings that matter most, in one line.
+        headline: the most important settings, in one line.
         history: a row for each epoch.
-        closing: a last paragraph, once the run is tested.
+        closing: a last paragraph, with the test result; empty until the run is tested.
     """
     table = io.StringIO()
     writer = csv.DictWriter(table, list(COLUMNS), lineterminator="\n")
@@ -80,9 +80,10 @@ def write_logs(run: Path, headline: str, history: list[Row], closing: str = "") 
         "",
         f"{headline}. Every setting: `config.json`; machine and versions: `environment.json`.",
         "",
-        "Training is measured on the augmented images while the weights move, and its loss is what the recipe"
-        " minimises; validation on images held out of training, with the averaged weights and the labels alone. Losses"
-        " are cross-entropies with label smoothing; with a teacher, in training, mostly divergences from its answers.",
+        "Training columns are measured on augmented images while the weights change; the training loss is the loss that"
+        " the recipe minimises. Validation columns are measured on images held out of training, with the averaged"
+        " weights. Losses are cross-entropies with label smoothing. With a teacher, most of the training loss is the"
+        " divergence from the teacher's predictions.",
         "",
         "| " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |",
         "|" + "---:|" * len(COLUMNS),
@@ -93,7 +94,7 @@ def write_logs(run: Path, headline: str, history: list[Row], closing: str = "") 
             cells[list(COLUMNS).index("validation_accuracy")] += " *"
         lines.append("| " + " | ".join(cells) + " |")
     if best > 0:
-        lines += ["", "\\* the best so far. It is only shown: the last averaged weights are tested and saved."]
+        lines += ["", "\\* the best so far. It is only marked: the last averaged weights are tested and saved."]
     if closing:
         lines += ["", closing]
     write_atomically(run / "training_logs.md", "\n".join(lines) + "\n")

@@ -1,10 +1,10 @@
-"""A run's folder: how it is found again, and the logs that grow in it. How it begins: ``claim``.
+"""Check a run's folder and write its JSON files; ``training/claim.py`` creates the folder.
 
     runs/<name>/config.json  data.json  environment.json  metrics.csv  training_logs.md  last.ckpt/  tensorboard/
                 model.safetensors
 
-The logs are written whole after every epoch, from the history that the training state carries: a run that was
-interrupted, or died, and was resumed has the logs of one that was not. docs/run_folder.md describes every file.
+After every epoch the logs are rewritten from the history in the training state. So a run that was interrupted or killed
+and then resumed has the same logs as one that was not. docs/run_folder.md describes every file.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ DATA_FILE = "data.json"
 
 
 def check_place(run: Path) -> None:
-    """Refuse a folder whose name is no text: TensorBoard, whose curves go into it, takes none of other bytes.
+    """Refuse a folder whose name is not text in this locale, as TensorBoard cannot write there.
 
     Raises:
-        UserError: it has bytes that are no text in this locale.
+        UserError: the name has bytes that cannot be decoded.
     """
     try:
         str(run).encode()
     except UnicodeEncodeError as error:
         encoding = sys.getfilesystemencoding()
-        raise UserError(f"{run} is no text in {encoding}: expected another name, or a locale that has it") from error
+        raise UserError(f"{run} is not text in {encoding}: choose another name, or a locale that has it") from error
 
 
 def has_state(run: Path) -> bool:
-    """Whether a run got as far as its first save. One that did not is resumed from its first step."""
+    """Whether a run has saved its state yet. If not, it resumes from its first step."""
     return (run / STATE_FOLDER / STATE_FILE).is_file()
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write values as JSON that a person can read and compare, atomically."""
+    """Write values as indented JSON, atomically."""
     write_atomically(path, json.dumps(values, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""The trained models that the package ships."""
+"""List and open the trained models that the package ships."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 LICENCE = "MIT"
-"""Of the shipped weights, by its SPDX identifier."""
+"""The licence of the shipped weights, as an SPDX identifier."""
 
 
 def list_pretrained() -> list[str]:
@@ -19,13 +19,13 @@ def list_pretrained() -> list[str]:
 
 @contextlib.contextmanager
 def shipped_weights(name: str) -> Iterator[Path]:
-    """The weights file of a shipped model, one of ``list_pretrained()``."""
+    """Open the weights file of a shipped model: ``name`` is one of ``list_pretrained()``."""
     with resources.as_file(_folder() / f"{name}.safetensors") as path:
         yield path
 
 
 def shipped_names() -> str:
-    """What a message can say of the shipped models."""
+    """The shipped models, as a phrase for a message."""
     names = list_pretrained()
     return f"a shipped model ({', '.join(names)})" if names else "a shipped model (there are none yet)"
 

@@ -1,4 +1,4 @@
-"""A training's state on disk: tensors and progress, in safetensors."""
+"""Save and load a training state, tensors and progress, in safetensors."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ STATE_FILE = "state.safetensors"
 
 
 def save_state(run: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
-    """Replace a run's training state, atomically: a reader finds the old one or the new one, never a part.
+    """Replace a run's training state atomically: a reader finds the old state or the new one, never a part.
 
     Raises:
-        RunError: it could not be written; the old state is untouched.
+        RunError: the state could not be written; the old state is untouched.
     """
     save_tensors(run / STATE_FOLDER / STATE_FILE, tensors, progress)
 
 
 def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what ``save_state`` wrote.
+    """Read a training state.
 
     Raises:
-        UserError: the folder holds no whole training state.
+        UserError: the folder holds no complete training state.
     """
     with open_state(run) as file:
         return {name: file.read(name) for name in file.layouts}, file.metadata
@@ -40,10 +40,10 @@ def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 @contextlib.contextmanager
 def open_state(run: Path) -> Iterator[TensorFile]:
-    """Open what ``save_state`` wrote, to see what it holds before any of it is read.
+    """Open a training state, to check its contents before reading any tensor.
 
     Raises:
-        UserError: the folder holds no whole training state.
+        UserError: the folder holds no complete training state.
     """
     path = run / STATE_FOLDER / STATE_FILE
     if not os.path.lexists(path):
@@ -62,18 +62,18 @@ ROW = (
     "seconds",
     "images_per_second",
 )
-"""What is known of an epoch, in the order of metrics.csv. Without validation, its two are None."""
+"""The fields of an epoch, in the order of metrics.csv. Without validation, its two fields are None."""
 _COUNTS = ("num_batches", "num_steps", "num_processes", "epoch", "batch", "step", "images", "correct")
 _TOTALS = ("loss_sum", "seconds")
 
 
 def check_record(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of ``Progress`` among a state's metadata, each of its type and agreeing with the others.
+    """Check the fields of ``Progress`` in a state's metadata: their types, and that they agree with each other.
 
-    Anything else there is left alone: a later Thimble may know more.
+    Other fields are ignored, as a later version of Thimble may add some.
 
     Raises:
-        ValueError: one is missing, or is nothing that a training can go on from; says which.
+        ValueError: a field is missing, or has a value that no training can resume from; the message names it.
     """
     names = (*_COUNTS, *_TOTALS, "teacher", "history")
     missing = [name for name in names if name not in metadata]

@@ -1,4 +1,4 @@
-"""Weights files: a model's tensors and all it takes to build it again, in safetensors, whole or not at all."""
+"""Save and load weights files: a model's tensors, and what is needed to build it again, in safetensors."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 def as_bytes(model: Classifier) -> bytes:
-    """A model's tensors as a safetensors file without metadata."""
+    """Serialize a model's tensors as a safetensors file without metadata."""
     return safetensors.torch.save({name: each.detach().cpu().contiguous() for name, each in model.state_dict().items()})
 
 
 def save_weights(path: Path, model: Classifier, metadata: dict[str, Any], *, half: bool = False) -> None:
-    """Write a model's weights with what is needed to build and use it, and anything else that JSON can hold.
+    """Write a model's weights, what is needed to build and use it, and more metadata, atomically.
 
     Args:
         path: the file, replaced if it exists.
         model: on any device.
-        metadata: the run's own part: recipe, data and metrics.
-        half: write the parameters in float16, for half the size; BatchNorm's statistics, which are few and may be
-            tiny, stay as they are. ``load_weights`` gives float32 again.
+        metadata: more values that JSON can hold, such as the run's recipe, data and metrics.
+        half: write the parameters in float16, for half the size. BatchNorm statistics are few and may be tiny, so they
+            stay in float32. ``load_weights`` returns float32 again.
 
     Raises:
-        RunError: the file could not be written; what was there before is untouched.
+        RunError: the file could not be written; an existing file is untouched.
     """
     described = {
         "model": model.name,
@@ -58,10 +58,10 @@ def save_weights(path: Path, model: Classifier, metadata: dict[str, Any], *, hal
 
 
 def load_weights(path: Path) -> tuple[Classifier, dict[str, Any]]:
-    """Read a weights file: the model, on the CPU and in eval mode, and the metadata that it was saved with.
+    """Read a weights file: the model, on the CPU and in eval mode, and the file's metadata.
 
     Raises:
-        UserError: the file is not a whole Thimble weights file, or its tensors are not the model's.
+        UserError: the file is not a complete Thimble weights file, or its tensors do not fit the model.
     """
     with open_tensors(path) as file:
         name = file.metadata.get("model")
@@ -71,7 +71,7 @@ def load_weights(path: Path) -> tuple[Classifier, dict[str, Any]]:
             model = describe_model(file.metadata).build()
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{path} describes its model incompletely ({error}): expected what Thimble saves"
+                f"{path} does not describe its model correctly ({error}): expected a file that Thimble saved"
             ) from error
         model.load_state_dict(_read_weights(file, model.state_dict()))
         data = file.metadata.get("data")
@@ -80,9 +80,9 @@ def load_weights(path: Path) -> tuple[Classifier, dict[str, Any]]:
 
 
 def _read_weights(file: TensorFile, expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The model's tensors. The first that is missing, extra or of another shape or type is named, before any is read.
+    """Read the model's tensors; first refuse any that is missing, extra, or has another shape or type.
 
-    Parameters of another precision are welcome: half, which takes half the room, and those of models that were.
+    Floating-point tensors may have another precision, such as float16, which takes half the space.
     """
     for name, tensor in expected.items():
         if name not in file.layouts:
@@ -93,7 +93,7 @@ def _read_weights(file: TensorFile, expected: dict[str, Tensor]) -> dict[str, Te
             raise UserError(f"{file.path}: tensor {name} is {one}, expected {other}")
     extra = sorted(set(file.layouts) - set(expected))
     if extra:
-        raise UserError(f"{file.path} holds {len(extra)} tensors that the model has not, {extra[0]} among them")
+        raise UserError(f"{file.path} holds {len(extra)} tensors that the model lacks, such as {extra[0]}")
     tensors = {name: file.read(name) for name in expected}
     for name, tensor in tensors.items():
         if tensor.dtype.is_floating_point and not torch.isfinite(tensor).all():

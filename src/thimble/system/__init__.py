@@ -1,1 +1,1 @@
-"""What the machine gives: whole files or none, locks, seeds, the processor; and checks of what is given to us."""
+"""Files, locks, seeds, the processor, and checks of arguments: what every other room needs from the machine."""

@@ -1,6 +1,6 @@
-"""What may be given for a setting or an argument: NumPy's and PyTorch's numbers, lists for tuples, strings for paths.
+"""Convert and check arguments: NumPy or PyTorch numbers, lists for tuples, strings for paths.
 
-Nothing heavy is imported here.
+This module imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -15,32 +15,31 @@ from thimble.errors import UserError
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path with the home folder in place of a ``~`` at its beginning; the string ``./~`` is the file of that name.
+    """Replace a leading ``~`` of a path by the home folder; the string ``./~`` names the file ``~``.
 
     Raises:
-        UserError: there is no such user, or it is no path.
+        UserError: the path is bytes, or names a user who does not exist.
     """
     text = os.fspath(path)
     if not isinstance(text, str):
         raise UserError(f"path {text!r}: expected text, not bytes")
-    if text.startswith("./~"):  # which Path would make "~" of
+    if text.startswith("./~"):  # Path would shorten it to "~"
         return Path.cwd() / text[2:]
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
         name = text.partition("/")[0]
         raise UserError(
-            f"{text}: no user {name[1:]!r} is known here; expected a path, ./{text} for that name"
+            f"{text}: there is no user {name[1:]!r}; expected a path, or ./{text} for the file of that name"
         ) from error
 
 
 def adopted(value: Any, hint: Any) -> Any:
-    """The value as Python's own type, where it is one that stands for it; else the value itself.
+    """Convert a value to the wanted Python type if it is an equivalent; otherwise return it unchanged.
 
     Args:
-        value: anything. A number of NumPy's or PyTorch's becomes Python's.
-        hint: the type that is wanted. For a tuple, a list or an array becomes one; for a path, a string; for a string,
-            a path.
+        value: anything. A NumPy or PyTorch number becomes a Python number.
+        hint: the wanted type. For a tuple, lists and arrays are converted; for a path, strings; for a string, paths.
     """
     wanted = set(_options(hint))
     if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
@@ -56,25 +55,25 @@ def adopted(value: Any, hint: Any) -> Any:
 
 
 def conforms(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type; true and false are no numbers, and a whole number is a number."""
+    """Whether a value has a type. A bool is not a number; an int is also a float."""
     return any(_is(value, option) for option in _options(hint))
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number of Python's own; true and false are none."""
+    """Whether a value is a finite Python int or float; a bool is not."""
     return type(value) in (int, float) and math.isfinite(value)
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number of Python's own, not of a float's type; true and false are none."""
+    """Whether a value is a Python int; a bool is not."""
     return type(value) is int
 
 
 def take(name: str, value: Any, hint: Any, expected: str) -> Any:
-    """An argument of a public function, ``adopted``.
+    """Convert an argument of a public function, see ``adopted``, and check its type.
 
     Raises:
-        UserError: it is of another type.
+        UserError: it has another type.
     """
     value = adopted(value, hint)
     if not conforms(value, hint):
@@ -83,7 +82,7 @@ def take(name: str, value: Any, hint: Any, expected: str) -> Any:
 
 
 def described(value: Any) -> str:
-    """A value that should not be there, for a message: what it is, short."""
+    """Describe an unexpected value for an error message, in at most about 40 characters."""
     if value is None or isinstance(value, bool | int | float):
         return repr(value)[:40]
     return f"{value!r}"[:40] if isinstance(value, str) else f"of type {type(value).__name__}"

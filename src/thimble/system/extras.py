@@ -1,4 +1,4 @@
-"""Packages that an extra brings: one that is missing is told in a line that names the extra, and only if it is."""
+"""Import optional packages, and name the extra to install if one is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from thimble.errors import RunError, UserError
 
 
 class PackageMissing(UserError):
-    """A package that an extra brings is not installed."""
+    """A package of an extra is not installed."""
 
 
 @contextlib.contextmanager
@@ -21,18 +21,16 @@ def needed(package: str, *, by: str, extra: str) -> Iterator[None]:
             from matplotlib.figure import Figure
 
     Args:
-        package: what is imported, by its top-level name.
-        by: what needs it, as the line begins.
-        extra: the one that brings it.
+        package: its top-level name.
+        by: what needs it; the error message begins with these words.
+        extra: the extra that installs it.
 
     Raises:
         PackageMissing: it is not installed.
-        RunError: it is installed and cannot be imported, because a package that it needs itself is missing, say.
+        RunError: it is installed but cannot be imported, for example because one of its own packages is missing.
     """
     try:
-        import_module(
-            package
-        )  # first, so that the name of what is missing is the package's own and not of a part of it
+        import_module(package)  # first, so that an ImportError names the package itself, not a module inside it
         yield
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == package:
@@ -41,22 +39,22 @@ def needed(package: str, *, by: str, extra: str) -> Iterator[None]:
             ) from error
         reason = " ".join(str(error).split())[:200]
         raise RunError(
-            f"{by} needs {package}, which is installed and cannot be imported ({reason}):"
+            f"{by} needs {package}, which is installed but cannot be imported ({reason}):"
             f" pip install --force-reinstall {package}"
         ) from error
 
 
 def require(*packages: str, by: str, extra: str) -> None:
-    """Import optional packages before the work that needs them, so that a missing one is told at once.
+    """Import optional packages before the work that needs them, so that a missing one is reported at once.
 
     Args:
         packages: their top-level names.
-        by: what needs them, as the line begins.
-        extra: the one that brings them.
+        by: what needs them; the error message begins with these words.
+        extra: the extra that installs them.
 
     Raises:
         PackageMissing: one is not installed.
-        RunError: one is installed and cannot be imported.
+        RunError: one is installed but cannot be imported.
     """
     for package in packages:
         with needed(package, by=by, extra=extra):

@@ -1,4 +1,4 @@
-"""Files: those that Thimble writes, whole or not at all, and those from outside, which may be anything."""
+"""Write files atomically, and read untrusted files within bounds."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ MEBIBYTE = 2**20
 
 @contextlib.contextmanager
 def open_file(path: Path, at_most: int) -> Iterator[BinaryIO]:
-    """Open a file from outside for reading: a regular file of bounded size, however it was named.
+    """Open an untrusted file for reading: it must be a regular file of bounded size.
 
-    A named pipe, which would wait for ever, and a device, which may never end, are refused without being read.
+    Named pipes, which could block for ever, and devices, which may never end, are refused without reading them.
 
     Args:
         path: the file; links are followed.
-        at_most: the largest size that makes sense, in bytes.
+        at_most: the largest allowed size, in bytes.
 
     Raises:
-        UserError: there is none, it cannot be read, or it is no such file.
+        UserError: the file does not exist, cannot be read, is not a regular file, or is too large.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe waits for someone to write to it.
+        # Without O_NONBLOCK, opening a pipe blocks until another process writes to it.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: expected a file") from error
     except ValueError as error:  # a null character
-        raise UserError(f"{path} is not the name of a file: {error}") from error
+        raise UserError(f"{path} is not a valid file name: {error}") from error
     except OSError as error:
-        raise UserError(f"cannot open {path}: {error.strerror}; expected a file that can be read") from error
+        raise UserError(f"cannot open {path}: {error.strerror}; expected a readable file") from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -52,16 +52,16 @@ def open_file(path: Path, at_most: int) -> Iterator[BinaryIO]:
 
 
 def read_file(path: Path, at_most: int) -> bytes:
-    """The bytes of a file from outside, as ``open_file`` bounds it.
+    """Read an untrusted file, of at most ``at_most`` bytes: see ``open_file``.
 
     Raises:
-        UserError: see ``open_file``; or it grew while it was read, or could not be read to its end.
+        UserError: see ``open_file``; or the file grew while it was read, or could not be read to its end.
     """
     with open_file(path, at_most) as file:
         try:
             content = file.read(at_most + 1)
         except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}; expected a file that can be read") from error
+            raise UserError(f"cannot read {path}: {error.strerror}; expected a readable file") from error
     if len(content) > at_most:
         raise UserError(f"{path} grew while it was read: expected at most {at_most:,} bytes")
     return content
@@ -75,16 +75,16 @@ def _kind(mode: int) -> str:
         stat.S_IFBLK: "a device",
         stat.S_IFSOCK: "a socket",
     }
-    return names.get(stat.S_IFMT(mode), "no regular file")
+    return names.get(stat.S_IFMT(mode), "not a regular file")
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a file under a temporary name beside its place, then rename it; make its folder where needed.
+    """Write a file under a temporary name in the same folder, then rename it. Creates the folder if needed.
 
-    What a killed process left of its own attempts in that folder is deleted.
+    Also deletes temporary files that killed processes left in that folder.
 
     Raises:
-        RunError: it could not be written. Nothing is left of the attempt.
+        RunError: the file could not be written. The temporary file is deleted.
     """
     temporary = temporary_beside(path)
     try:
@@ -93,7 +93,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         with temporary.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
-            os.fsync(file.fileno())  # else a power cut could leave the new name on an empty file
+            os.fsync(file.fileno())  # without it, a power cut could leave an empty file under the new name
         temporary.replace(path)
     except OSError as error:
         advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the folder"
@@ -104,10 +104,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def check_output(path: Path) -> None:
-    """Find out before the work whether a file could be written here; nothing is made.
+    """Check, before the work, that a file could be written here. Creates nothing.
 
     Raises:
-        UserError: it is a folder, or its folder is none, cannot be made or cannot be written to.
+        UserError: the path is a folder, or its parent is not a folder, cannot be created or is not writable.
     """
     if path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder; expected the name of a file")
@@ -115,6 +115,6 @@ def check_output(path: Path) -> None:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
-        raise UserError(f"cannot write {path}: {folder} is no folder; expected one, or a name that is free")
+        raise UserError(f"cannot write {path}: {folder} is not a folder; expected a folder or an unused name")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write {path}: no permission for the folder {folder}; expected one of yours")
+        raise UserError(f"cannot write {path}: no permission to write in {folder}; choose a folder of yours")

@@ -1,4 +1,4 @@
-"""JSON from outside: an object of bounded size and depth, of numbers that Python can work with."""
+"""Parse untrusted JSON: an object of bounded size and depth, with numbers of bounded size."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .files import MEBIBYTE, read_file
 
 _DEEPEST = 32
 _LARGEST = 2**63
-"""Whole numbers stay below it: larger ones become no float and no tensor."""
+"""Whole numbers stay below it; larger ones do not fit into an int64 tensor."""
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:
-    """The object that a JSON text holds.
+    """Parse a JSON object.
 
-    Stricter than ``json.loads``: no whole number of more than 64 bits, no name twice in one object, no more than 32
-    levels. NaN and infinities, which JSON does not know and Python writes, become None, as all that is not known.
+    Stricter than ``json.loads``: whole numbers of at most 64 bits, no repeated key in an object, at most 32 levels. NaN
+    and infinities, which Python writes although JSON lacks them, become None: an unknown value.
 
     Args:
-        text: as bytes, in UTF-8.
+        text: a string, or bytes in UTF-8.
 
     Raises:
-        ValueError: it is none; the reason is in a few words.
+        ValueError: the text is not such an object; the message says why in a few words.
     """
     try:
         value = json.loads(
@@ -39,20 +39,20 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError(f"its values are nested more than {_DEEPEST} deep") from None
     if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     _check_depth(value)
     return value
 
 
 def read_object(path: Path, at_most: int = MEBIBYTE) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file: see ``parse_object``.
 
     Args:
         path: a regular file, in UTF-8.
-        at_most: the largest size that makes sense, in bytes.
+        at_most: the largest allowed size, in bytes.
 
     Raises:
-        UserError: there is no such file, or it holds something else.
+        UserError: the file cannot be read, or does not hold a JSON object.
     """
     content = read_file(path, at_most)
     try:
@@ -62,7 +62,7 @@ def read_object(path: Path, at_most: int = MEBIBYTE) -> dict[str, Any]:
 
 
 def _unknown(text: str) -> None:
-    """What stands for NaN, Infinity and -Infinity."""
+    """Replace NaN, Infinity and -Infinity by None."""
 
 
 def _finite(text: str) -> float | None:
@@ -71,9 +71,9 @@ def _finite(text: str) -> float | None:
 
 
 def _whole(text: str) -> int:
-    # Counted before it is converted, which takes time in the square of the digits.
+    # Check the length first: converting a number takes time quadratic in its digits.
     if len(text) > 20 or not -_LARGEST <= int(text) < _LARGEST:
-        raise ValueError(f"{text[:20]} is too large a whole number")
+        raise ValueError(f"the whole number {text[:20]} is too large")
     return int(text)
 
 
@@ -82,7 +82,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it names {repeated[:50]!r} twice")
+        raise ValueError(f"the key {repeated[:50]!r} appears twice")
     return values
 
 

@@ -1,9 +1,9 @@
-"""NumPy and PyTorch, imported when they are first used: ``from thimble.system.lazily import torch``.
+"""Import NumPy and PyTorch on first use: ``from thimble.system.lazily import torch``.
 
-For modules whose settings the command line reads before anybody needs a tensor: ``thimble --help`` answers in less than
-half a second, and importing PyTorch alone takes longer. A type checker sees the modules themselves. What a class or a
-decorator needs at once (``class X(torch.nn.Module)``, ``@torch.no_grad()``) is not for here. Python 3.15 has this as
-``lazy import torch`` (PEP 810).
+``thimble --help`` imports every module that defines settings, and has to finish in half a second; importing PyTorch
+alone takes longer. Type checkers see the real modules. Do not use this for a base class or a decorator
+(``class X(torch.nn.Module)``, ``@torch.no_grad()``): they need the module at once. Python 3.15 has ``lazy import
+torch`` instead (PEP 810).
 """
 
 from __future__ import annotations

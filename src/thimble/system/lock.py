@@ -1,7 +1,7 @@
-"""A folder that one process at a time works in: a lock that the kernel gives back when its holder dies.
+"""Lock a folder, so that one process at a time works in it; the kernel frees the lock when its holder dies.
 
-It is ``flock`` on the file ``.lock`` in the folder. Two holders exclude each other in two processes as in two threads
-of one. On a network drive that has no locks, and on Windows, there is none, and nobody is kept out.
+The lock is ``flock`` on the file ``.lock`` in the folder. It excludes other processes, and other threads of the same
+process. Windows and some network drives have no such locks: there the lock keeps nobody out.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _held: set[int] = set()
 
 
 class FolderLock:
-    """The lock of a folder, held until ``release`` or the end of the process.
+    """A folder's lock, held until ``release`` or the end of the process.
 
     Attributes:
-        works: False where the file system or the operating system has no locks: then nobody is kept out.
+        works: False if the file system or the operating system has no locks: then the lock keeps nobody out.
 
     Raises:
-        UserError: another process, or another thread, works in the folder; or no file can be made there.
+        UserError: another process or thread holds the lock, or no file can be created in the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +44,7 @@ class FolderLock:
             try:
                 if not _lock(folder, descriptor):
                     break
-                # The last holder may have deleted the file between its opening and its locking here.
+                # The last holder may have deleted the file after we opened it and before we locked it.
                 if _is_still(folder / LOCK_FILE, descriptor):
                     self._descriptor = descriptor
                     _held.add(descriptor)
@@ -56,13 +56,13 @@ class FolderLock:
         self.works = self._descriptor is not None
 
     def release(self, folder: Path) -> None:
-        """Let others in, and leave no file behind.
+        """Free the lock and delete its file.
 
         Args:
-            folder: where the folder is now, as its maker may have renamed it.
+            folder: the folder's present path; it may have been renamed since.
         """
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is None or descriptor not in _held:  # the second holds in a child of the process that locked
+        if descriptor is None or descriptor not in _held:  # a forked child has the object, but not the lock
             return
         _held.discard(descriptor)
         with contextlib.suppress(OSError):
@@ -72,7 +72,7 @@ class FolderLock:
 
 
 def is_of_another(folder: Path) -> bool:
-    """Whether a folder's lock has another process's name in it. Files are not compared: some drives renumber them."""
+    """Whether a folder's lock file names another process. File numbers are not compared: some drives change them."""
     try:
         found = (folder / LOCK_FILE).read_bytes()[:1000]
     except OSError:
@@ -82,7 +82,7 @@ def is_of_another(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock inside the block.
+    """Hold a folder's lock during the block.
 
     Raises:
         UserError: see ``FolderLock``.
@@ -102,20 +102,20 @@ def _open(folder: Path) -> int:
 
 
 def _lock(folder: Path, descriptor: int) -> bool:
-    """Lock an open file; False where the file system has no locks."""
+    """Lock an open file; False if the file system has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _TAKEN:
             raise UserError(
-                f"{folder} is being trained{_by_whom(descriptor)}: wait until it ends, or stop it first"
+                f"{folder} is in use by a training run{_by_whom(descriptor)}: wait until it ends, or stop it first"
             ) from error
         return False
     return True
 
 
 def _sign(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # it is only for whoever finds the folder locked
+    with contextlib.suppress(OSError):  # not essential: only the message of a process that is kept out shows it
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, _signature(), 0)
 
@@ -125,7 +125,7 @@ def _signature() -> bytes:
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
-    """Whether a path leads to the file that is open."""
+    """Whether a path still names the open file."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except OSError:
@@ -135,13 +135,13 @@ def _is_still(path: Path, descriptor: int) -> bool:
 def _by_whom(descriptor: int) -> str:
     with contextlib.suppress(OSError):
         found = os.pread(descriptor, 100, 0).decode("utf-8", "replace").strip()
-        return f" by {found}" if found else ""
+        return f" ({found})" if found else ""
     return ""
 
 
 def _forget() -> None:
-    # A forked child, such as a DataLoader's worker, has copies of the descriptors. If it outlived its parent, it would
-    # hold the locks for ever.
+    # A forked child, such as a DataLoader worker, inherits the descriptors. If it outlived its parent, it would keep
+    # the locks.
     for descriptor in _held:
         with contextlib.suppress(OSError):
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""A stream to a terminal or a pipe that nobody may be reading any more."""
+"""Write to a terminal or a pipe whose reader may be gone, without failing."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ _NO_READER = {errno.EPIPE, errno.ECONNRESET}
 
 
 class _Enduring(io.FileIO):
-    """Writes while it can; what cannot be written any more is dropped.
+    """A file that drops everything after its first failed write.
 
     Attributes:
-        failure: why nothing could be written; None while all could, or if the reader had enough or the terminal is
-            gone.
+        failure: the error of that write; None if there was none, the pipe's reader left or the terminal closed.
     """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "wb", closefd=False)
         self.failure: OSError | None = None
         self._dropping = False
-        self._terminal = self.isatty()  # asked once it is gone, it says no
+        self._terminal = self.isatty()  # asked now: a closed terminal says no
 
     def write(self, data: ReadableBuffer, /) -> int:
         rest = memoryview(data).cast("B")
@@ -34,7 +33,7 @@ class _Enduring(io.FileIO):
         try:
             while rest and not self._dropping:
                 written = super().write(rest)
-                if written is None:  # a pipe that somebody made non-blocking, and that is full
+                if written is None:  # the pipe is non-blocking, and full
                     select.select([], [self], [])
                 rest = rest[written or 0 :]
         except OSError as error:
@@ -45,7 +44,7 @@ class _Enduring(io.FileIO):
 
 
 def enduring(stream: TextIO) -> TextIO:
-    """The same stream, made so that no write to it fails: see ``failure_of``."""
+    """Wrap a stream so that no write to it fails; ``failure_of`` says later whether output was lost."""
     with contextlib.suppress(OSError):
         stream.flush()
     raw = _Enduring(stream.fileno())
@@ -60,9 +59,9 @@ def enduring(stream: TextIO) -> TextIO:
 
 
 def failure_of(stream: TextIO | None) -> OSError | None:
-    """Why part of what was written to an enduring stream is lost, as on a full disk; None if nothing is.
+    """The error by which an enduring stream lost output, such as a full disk; None if it lost nothing.
 
-    That a pipe's reader, such as `head`, had enough, or that the terminal is gone, is no failure.
+    It is not a failure when a pipe's reader, such as `head`, stops reading, or when the terminal closes.
     """
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)

@@ -1,4 +1,4 @@
-"""A folder for what is gone again in a moment, and a line that says so if its disk is full."""
+"""Make a temporary folder, and report it in one line if its disk is full."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from thimble.errors import RunError, UserError
 from .temporary import abandoned_in, temporary_beside
 
 ENOUGH_BYTES = 16 * 2**20
-"""What nothing of ours needs more of. If something fails on a disk with less, the disk is the reason: compilers and
-libraries hardly ever say it."""
+"""Nothing in Thimble needs more temporary space. If something fails with less free space, we blame the disk: compilers
+and libraries rarely report it."""
 
 
 class TemporaryFolderFull(RunError):
@@ -24,16 +24,16 @@ class TemporaryFolderFull(RunError):
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Make a folder under ``$TMPDIR``, else the system's own, and delete it after the block.
+    """Make a folder in ``$TMPDIR``, or in the system's folder for temporary files, and delete it after the block.
 
-    What killed processes left of theirs there is deleted too.
+    Also deletes such folders that killed processes left there.
 
     Raises:
-        TemporaryFolderFull: it cannot be made, or what failed in the block failed for want of room in it.
+        TemporaryFolderFull: the folder cannot be made, or the block failed because the disk is full.
     """
     remedy = f"free some space, or set TMPDIR to a folder with {ENOUGH_BYTES / 1e6:.0f} MB"
     try:
-        # Named after this process, so that it can be told from those of processes that are gone.
+        # The name holds this process's number, so that a later process can tell whether the folder is abandoned.
         folder = temporary_beside(Path(tempfile.gettempdir()) / "folder")
         for abandoned in abandoned_in(folder.parent):
             shutil.rmtree(abandoned, ignore_errors=True)
@@ -53,7 +53,7 @@ def temporary_folder() -> Iterator[Path]:
             reason = " ".join(str(error).split())[:100] or type(error).__name__
             place = folder.parent
             raise TemporaryFolderFull(
-                f"{place}, where temporary files go, has {free / 1e6:.1f} MB left ({reason}): {remedy}"
+                f"the folder for temporary files, {place}, has {free / 1e6:.1f} MB left ({reason}): {remedy}"
             ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What every settings class shares: its fields, types adopted, ranges required, one wording for all errors."""
+"""Convert and check the fields of settings classes, with one wording for all errors."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .arguments import adopted, conforms, described
 
 
 def later(default: Any, *, before: Any) -> Any:
-    """A field that the settings did not have from the first version on.
+    """Declare a settings field that was added after the first version.
 
     Args:
-        default: its value when it is not given.
-        before: the value that stands for what Thimble did before there was such a field. A run whose config.json lacks
-            the field goes on with it. It is not simply the default, which may change while old runs stay what they are.
+        default: its value if none is given.
+        before: the value that means what Thimble did before the field existed. A run whose config.json lacks the field
+            resumes with it. It may differ from the default, which can change while old runs stay the same.
     """
     return dataclasses.field(default=default, metadata={"before": before})
 
 
 def before(settings: Any) -> dict[str, Any]:
-    """What stands for the fields of a settings class that a file lacks because they did not exist: see ``later``."""
+    """The values, by name, for fields of a settings class that an older config.json lacks: see ``later``."""
     return {each.name: each.metadata["before"] for each in dataclasses.fields(settings) if "before" in each.metadata}
 
 
@@ -36,15 +36,15 @@ def _hints(settings: Any) -> dict[str, Any]:
 
 
 def adopt(config: Any) -> None:
-    """Turn what stands for a field's type, such as a number of NumPy's, into that type."""
+    """Convert each field, such as a NumPy number, to its declared type: see ``adopted``."""
     for name, hint in _hints(config.__class__).items():
         object.__setattr__(config, name, adopted(getattr(config, name), hint))
 
 
 def require(config: Any, name: str, holds: Callable[[Any], bool], expected: str) -> None:
-    """Raise UserError unless a field is of its type, and in its range."""
+    """Raise UserError unless a field has its type and ``holds`` is true of its value."""
     value = getattr(config, name)
-    # Beyond a billion, which no setting but a whole number is, float32 would make it infinite sooner or later.
+    # No float setting needs more than a billion, and computing with more could overflow float32.
     huge = isinstance(value, float) and 1e9 < abs(value) < math.inf
     if huge or not conforms(value, _hints(config.__class__)[name]) or not holds(value):
         number = isinstance(value, int | float | tuple) and not isinstance(value, bool)
@@ -54,40 +54,40 @@ def require(config: Any, name: str, holds: Callable[[Any], bool], expected: str)
 
 
 def require_whole(config: Any, name: str, least: int, most: int) -> None:
-    """The same for a whole number, or None if the field may be that.
+    """Require a whole number from ``least`` to ``most``, or None if the field allows it.
 
-    Without a greatest value, a forged file could ask for a million workers.
+    The upper limit keeps a forged file from asking for a million workers.
     """
     require(config, name, lambda value: value is None or value >= least, f"a whole number of at least {least}")
     require(config, name, lambda value: value is None or value <= most, f"a whole number of at most {most:,}")
 
 
 def require_part(config: Any, *names: str) -> None:
-    """The same for parts of something that may not be the whole of it."""
+    """Require numbers from 0 to less than 1."""
     for name in names:
         require(config, name, lambda value: 0.0 <= value < 1.0, "a number from 0 to less than 1")
 
 
 def require_fraction(config: Any, *names: str) -> None:
-    """The same for fractions."""
+    """Require fractions from 0 to 1."""
     for name in names:
         require(config, name, lambda value: 0.0 <= value <= 1.0, "a fraction from 0 to 1")
 
 
 def require_positive(config: Any, *names: str) -> None:
-    """The same for numbers above zero, or None if the field may be that."""
+    """Require numbers above zero, or None if the field allows it."""
     for name in names:
         require(config, name, lambda value: value is None or 0.0 < value < math.inf, "a number above 0")
 
 
 def require_path(config: Any, *names: str) -> None:
-    """The same for paths, or None if the field may be that."""
+    """Require paths without null characters, or None if the field allows it."""
     for name in names:
         require(config, name, lambda path: "\0" not in str(path), "a path")
 
 
 def require_types(config: Any) -> None:
-    """The same for what has no range."""
+    """Require every field to have its type, whatever its value."""
     for name, hint in _hints(config.__class__).items():
         choices = ", ".join(str(choice) for choice in get_args(hint))
         names = {bool: "true or false", Path: "a path", Path | None: "a path", str: "the name of a model"}

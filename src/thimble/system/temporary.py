@@ -1,7 +1,8 @@
-"""Temporary names beside the place that a file is meant for, and what to do about those that a killed process left.
+"""Name temporary files, and find those that killed processes left.
 
-A name says who made it: ``.thimble.<machine>.<process>.<number>.tmp``. It is the same length for every target, so that
-a target may have as long a name as the disk allows.
+A temporary file lies in the folder of the file that it will become. Its name says who made it:
+``.thimble.<machine>.<process>.<number>.tmp``. The name does not contain the target's name, which may be as long as the
+disk allows.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ _numbers = itertools.count()
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name in the same folder that no other thread, process or machine uses."""
+    """A path in the same folder whose name no other thread, process or machine uses."""
     return path.with_name(f".thimble.{_machine()}.{os.getpid()}.{next(_numbers)}.tmp")
 
 
 def abandoned_in(folder: Path) -> list[Path]:
-    """The temporary files and folders in a folder whose maker is gone.
+    """List the temporary files and folders in a folder whose process has ended.
 
-    Of this machine: those of processes that live no more. Of another one that shares the disk, whose processes cannot
-    be seen from here: those that nobody has touched for a day.
+    Other machines may share the disk. We cannot see their processes, so we count their files as abandoned once they
+    have not changed for a day.
     """
     found = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -42,7 +43,7 @@ def abandoned_in(folder: Path) -> list[Path]:
 
 
 def sweep_once(folder: Path) -> None:
-    """Delete a folder's abandoned temporary files, the first time that this process is about to write there."""
+    """Delete a folder's abandoned temporary files; only the first call of a process for a folder does anything."""
     if (os.getpid(), folder) in _swept:
         return
     _swept.add((os.getpid(), folder))
@@ -64,21 +65,21 @@ def _is_abandoned(entry: os.DirEntry[str], machine: str, process: int) -> bool:
 
 
 def _lives(process: int) -> bool:
-    """Whether this machine has such a process; True where that cannot be asked."""
+    """Whether a process with this number runs on this machine; True if we cannot find out."""
     if os.name != "posix":  # on Windows os.kill would send Ctrl-C instead of asking
         return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # another user's, for one
+    except (OSError, OverflowError):  # for example, it belongs to another user
         return True
     return True
 
 
 @functools.cache
 def _machine() -> str:
-    """This machine in 12 hexadecimal digits: host, boot and, within a container, its own numbering of processes."""
+    """A hash of the host's name, its boot and its process namespace (containers have their own): 12 hex digits."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
