@@ -192,7 +192,7 @@ def test_without_cifar10_train_is_strict(
 def test_evaluate_prints_tables(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", str(tiny_weights), "--data", "shapes10", "--flip"]) == 0
     out = capsys.readouterr().out
-    for expected in ("2,000 test images of shapes10", "mirror images", "95% interval", "calibration", "crescent"):
+    for expected in ("2,000 test images of shapes10", "augmentation: flip", "95% interval", "calibration", "crescent"):
         assert expected in out
 
 

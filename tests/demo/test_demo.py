@@ -114,11 +114,11 @@ def test_samples_are_of_the_models_classes(tmp_path: Path, monkeypatch: pytest.M
     assert {picture.size for _, picture in samples} == {(32, 32)}
     assert reason == ""
     model.classes = ("salt", "pepper")
-    assert draw_samples(model) == ([], "No samples: shapes10 has other classes than the model.")
+    assert draw_samples(model) == ([], "No samples: the classes of shapes10 are not the model's.")
     model.data = {}
     samples, reason = draw_samples(model)
     assert samples == []
-    assert reason.startswith("No samples: they exist for models of")
+    assert reason.startswith("No samples: they exist for models trained on")
     monkeypatch.setenv("THIMBLE_DATA", str(tmp_path))
     monkeypatch.setattr(Cifar10, "load", None)  # which would download it
     samples, reason = draw_samples(load_pretrained("reference"))
@@ -176,8 +176,8 @@ def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> Non
         port = taken.getsockname()[1]
         assert cli.main(["demo", "--port", str(port)]) == 2
     assert capsys.readouterr().err == (
-        f"thimble: cannot serve at 127.0.0.1:{port} (Address already in use): expected a free --port, and a --host of"
-        " this machine's\n"
+        f"thimble: cannot serve at 127.0.0.1:{port} (Address already in use): expected a free --port and an address of"
+        " this machine as --host\n"
     )
 
 
@@ -197,7 +197,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert process.stdout is not None
         line = process.stdout.readline()
         try:
-            assert line.startswith("Thimble is at http://127.0.0.1:"), process.communicate(timeout=60)
+            assert line.startswith("Thimble runs at http://127.0.0.1:"), process.communicate(timeout=60)
             yield line.split()[3].rstrip(";")
         finally:
             process.send_signal(signal.SIGINT)

@@ -218,7 +218,7 @@ def test_the_verb_prints_the_comparison(data: None, capsys: pytest.CaptureFixtur
     assert cli.main(["export", "reference"]) == 0
     out = capsys.readouterr().out
     assert "reference.onnx: 605," in out
-    assert "same label" in out
+    assert "same predicted class" in out
     assert "100.00%" in out
     assert cli.main(["export", "reference", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

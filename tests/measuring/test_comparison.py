@@ -282,7 +282,7 @@ def test_curves_that_are_not_there_are_reported_after_the_tables(
     assert cli.main(["compare", weights, weights, "--output", str(output)]) == 2
     captured = capsys.readouterr()
     assert "may be chance" in captured.out
-    assert "none of the models has curves to draw" in captured.err
+    assert "none of the models has training curves" in captured.err
     assert captured.err.count("\n") == 1
     assert not output.exists()
 

@@ -1,1 +1,1 @@
-"""The command line: all that parses arguments or prints."""
+"""The command line: the only code that parses arguments or prints."""

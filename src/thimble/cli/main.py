@@ -1,7 +1,7 @@
-"""The command line: how a verb is found, its mistakes told, and its exit code. With ``verbs``, all that prints.
+"""Run one verb: find it, parse its arguments, report its errors and return its exit code.
 
-Exit codes: 0 done, 1 failed, 2 the user's mistake (one line, no traceback), 130 interrupted. A verb does what it was
-asked for whether or not anybody reads its output: where a pipe is closed or a terminal gone, the output is dropped.
+Exit codes: 0 success, 1 failure, 2 the user's mistake (one line, no traceback), 130 interrupted. A verb finishes its
+work even if nobody reads its output: when a pipe is closed or a terminal is gone, the output is dropped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _REGISTRY = tyro.constructors.ConstructorRegistry()
 
 @_REGISTRY.primitive_rule
 def _path(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Path] | None:
-    """Every path is ``expanded``: where an option stands before it, as in ``--runs=~/x``, no shell does it."""
+    """Expand ``~`` in every path: the shell does not do it in ``--runs=~/x``."""
     if info.type is not Path:
         return None
     return tyro.constructors.PrimitiveConstructorSpec(
@@ -48,11 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code. After --help, tyro raises SystemExit(0) itself.
 
     Args:
-        argv: the arguments; by default this process's own, whose signals and streams are then set up too.
+        argv: the arguments. Default: this process's own; then its signals and streams are set up too.
     """
-    os.environ["MPLBACKEND"] = "Agg"  # draws to files only, whatever Jupyter or Colab have in the environment
+    os.environ["MPLBACKEND"] = "Agg"  # draw to files only, even if Jupyter or Colab set another backend
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # not every terminal's encoding has every letter of a name
+        if isinstance(stream, io.TextIOWrapper):  # a terminal's encoding may lack a letter of a name
             stream.reconfigure(errors="backslashreplace")
     if argv is not None:
         return _run(list(argv))
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    """Run the verb that the arguments name, and turn whatever it raises into a line and an exit code."""
+    """Run the verb that the arguments name; turn an exception into one line and an exit code."""
     if arguments == ["--version"]:
         print(f"thimble {__version__}")
         return 0
@@ -79,15 +79,15 @@ def _run(arguments: list[str]) -> int:
         return fail(str(error), 130)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
-    except OSError as error:  # a disk or a file that fails where no message of our own foresaw it
+    except OSError as error:  # a disk or file error that no message of ours covers
         return fail(str(error), 1)
 
 
 def _parse(arguments: list[str]) -> Callable[[], int]:
-    """The verb that the arguments name, ready to run.
+    """Parse the arguments and return the verb that they name, ready to run.
 
     Raises:
-        UserError: they name none, or one of its options wrongly.
+        UserError: there is no such verb, or an option is wrong.
     """
     verbs = find_verbs(arguments)
     complaint = io.StringIO()
@@ -111,7 +111,7 @@ def _parse(arguments: list[str]) -> Callable[[], int]:
 
 
 def _deferred(verb: Callable[..., int]) -> Callable[..., Callable[[], int]]:
-    """The verb as a function that only takes note of its arguments: tyro calls what it has parsed at once."""
+    """Wrap the verb so that it only stores its arguments: tyro calls the function as soon as it has parsed them."""
 
     @functools.wraps(verb)
     def note(*arguments: Any, **options: Any) -> Callable[[], int]:
@@ -121,8 +121,8 @@ def _deferred(verb: Callable[..., int]) -> Callable[..., Callable[[], int]]:
 
 
 def _unboxed(complaint: str) -> str:
-    """What tyro has to say, in one line: the part of its box between the title and the advice."""
-    # Where the terminal knows no lines to draw, the title stands over a rule instead of in the frame.
+    """Reduce tyro's error box to one line: the text between the title and the advice."""
+    # If the terminal cannot draw a frame, the title stands above a line of dashes.
     sections: list[list[str]] = [[]] if complaint.startswith("╭") else []
     for line in complaint.splitlines():
         text = line.strip("│ ")
@@ -136,21 +136,21 @@ def _unboxed(complaint: str) -> str:
 
 
 def _set_up_process() -> None:
-    """Signals that stop a process are Ctrl-C by other means; nothing that is printed can stop it."""
+    """Treat the signals that stop a process like Ctrl-C, and make printing unable to stop it."""
     for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     if os.name != "posix":
         return
-    for descriptor in range(3):  # else a file opened later would get a closed stream's number, and its output
+    for descriptor in range(3):  # else a file opened later gets a closed stream's number and its output
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is not None:  # closed before we began
+        if stream is not None:  # None: closed before we started
             setattr(sys, name, enduring(stream))
 
 

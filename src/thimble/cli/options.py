@@ -1,4 +1,4 @@
-"""What the verbs' options have in common: the names for their types, a line of text, one for a mistake, JSON."""
+"""Shared by the verbs: types of their options, and functions that print a line, an error or JSON."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ Data = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(SOURCES)},PATH}}")]
 
 
 def say(text: str) -> None:
-    """Say something in one line on stdout, at once: names in it are shown as they are, what is no text escaped."""
+    """Print one line on stdout at once; unprintable characters in names are escaped."""
     print(shown(text), flush=True)
 
 
 def fail(message: str, code: int) -> int:
-    """Say in one line on stderr what is wrong, names shown like ``say`` does it; returns the exit code."""
+    """Print an error in one line on stderr, with names escaped as in ``say``; return the exit code."""
     print(f"thimble: {shown(message)}", file=sys.stderr)
     return code
 
 
 def print_json(value: Any) -> None:
-    """The value as JSON on stdout, indented."""
+    """Print the value as indented JSON on stdout."""
     print(json.dumps(value, indent=2))
 
 
 def value_of(arguments: Sequence[str], name: str) -> str | None:
-    """The value of an option before tyro reads it, because other options' defaults follow from it."""
+    """Look up an option's value before tyro parses it, because other options' defaults depend on it."""
     for index, argument in enumerate(arguments):
         found, _, value = argument.partition("=")
         if found == name:

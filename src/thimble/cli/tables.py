@@ -1,7 +1,6 @@
-"""The tables that verbs print on the terminal.
+"""Print the verbs' results as tables on the terminal.
 
-Names of files and classes are shown as they are, whatever is in them: no
-text is markup, and ``shown`` escapes what a terminal would obey instead of showing.
+Names of files and classes are printed literally: no text is read as markup, and ``shown`` escapes control sequences.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ class _Console(Console):
         super().__init__(width=width, markup=False, emoji=False, highlight=False)
 
     def on_broken_pipe(self) -> None:
-        # rich would exit with code 1; that the reader, such as `head`, has had enough is for cli.main to handle.
+        # rich would exit with code 1. cli.main handles a reader that stops early, such as `head`.
         raise BrokenPipeError
 
 
 def console_for_output() -> Console:
-    # Into a file or a pipe rich would wrap at 80 columns; a table is better whole there.
+    # In a file or a pipe rich would wrap at 80 columns, and break tables.
     console = _Console()
     return console if console.is_terminal else _Console(width=120)
 
 
 def _table(title: str, *columns: str, left: int = 1) -> Table:
-    """A table whose first ``left`` columns are text and whose others are numbers."""
-    # Without vertical lines, ten classes or a layer with all its figures fit on 80 columns.
+    """Make an empty table: the first ``left`` columns hold text, the others numbers."""
+    # Without vertical lines, ten classes or all figures of a layer fit in 80 columns.
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
     table.padding, table.pad_edge = (0, 1, 0, 0), False
     for index, column in enumerate(columns):
-        # Text is folded, so that a long name is shown whole; of numbers, no column is so wide.
+        # Fold text, so that a long name is shown whole; numbers are never that wide.
         table.add_column(
             column, justify="left" if index < left else "right", overflow="fold" if index < left else "ellipsis"
         )
@@ -53,18 +52,18 @@ def _table(title: str, *columns: str, left: int = 1) -> Table:
 
 
 def print_evaluation(result: Evaluation) -> None:
-    """Headline figures, accuracy per class, and the confusion matrix."""
+    """Print the headline figures, the accuracy of each class, and the confusion matrix."""
     console, names = console_for_output(), list(result.per_class_accuracy)
     low, high = result.accuracy_interval
-    flip = ", averaged with mirror images" if result.flip else ""
+    flip = ", test-time augmentation: flip" if result.flip else ""
     title = f"{result.model} on {result.num_images:,} test images of {result.data}{flip}"
     headline = _table(shown(title), "measure", "value")
     headline.add_row("top-1 accuracy", f"{result.accuracy:.2%}")
-    headline.add_row("its 95% interval (Wilson)", f"{low:.2%} to {high:.2%}")
+    headline.add_row("95% interval (Wilson)", f"{low:.2%} to {high:.2%}")
     headline.add_row("negative log-likelihood, nats", f"{result.nll:.4f}")
     headline.add_row("expected calibration error, 15 bins", f"{result.ece:.4f}")
     console.print(headline)
-    matrix = _table("Accuracy per class, and which (rows) is taken for which (columns)", "class", "accuracy")
+    matrix = _table("Confusion matrix: true class (rows), predicted class (columns)", "class", "accuracy")
     for name in names:
         matrix.add_column(set_cell_size(shown(name), 4).rstrip(), justify="right")
     for index, (name, accuracy) in enumerate(result.per_class_accuracy.items()):
@@ -77,7 +76,7 @@ def print_evaluation(result: Evaluation) -> None:
 
 
 def print_comparison(result: Comparison) -> None:
-    """The models, in rows of two lines so that names and figures have room; then McNemar's test of each pair."""
+    """Print the models, two lines each so that names and figures fit; then McNemar's test of each pair."""
     console = console_for_output()
     columns = ("", "model\nnetwork", "parameters\nmultiply-adds", "accuracy\n95% interval", "NLL", "ECE")
     title = f"{len(result.models)} models on {result.num_images:,} test images of {result.data}"
@@ -97,7 +96,7 @@ def print_comparison(result: Comparison) -> None:
         table.add_section()
     console.print(table)
     pairs = _table(
-        "McNemar's test of each two: images that only one of them has right",
+        "McNemar's test of each pair: images that only one of the two classifies correctly",
         *("models", "only the\nfirst", "only the\nsecond", "p", "p, corrected\n(Holm)", "verdict"),
     )
     for pair in result.pairs:
@@ -109,7 +108,7 @@ def print_comparison(result: Comparison) -> None:
             Text(pair.verdict, style="bold" if pair.p_corrected < SIGNIFICANCE else ""),
         )
     console.print(pairs)
-    console.print("About these weights on these images; about recipes, only several seeds tell.", style="dim")
+    console.print("This compares these weights on these images. To compare recipes, train several seeds.", style="dim")
 
 
 def _duration(seconds: float) -> str:
@@ -118,8 +117,8 @@ def _duration(seconds: float) -> str:
 
 
 def print_predictions(answers: Sequence[Prediction]) -> None:
-    """The images, each with its classes, the most probable first."""
-    table = _table("", "image", "class", "probability", left=2)
+    """Print each image's most probable classes, the most probable first."""
+    table = _table("", "image", "predicted class", "probability", left=2)
     table.title = None
     for answer in answers:
         for rank, (name, probability) in enumerate(answer.top):
@@ -129,8 +128,8 @@ def print_predictions(answers: Sequence[Prediction]) -> None:
 
 
 def print_explanations(explanations: Sequence[Explanation]) -> None:
-    """The images, each with the class that is explained and the one that it was taken for."""
-    table = _table("", "image", "class", "probability", "taken for", left=2)
+    """Print each image's explained class and predicted class."""
+    table = _table("", "image", "explained class", "probability", "predicted class", left=2)
     table.title = None
     table.columns[3].overflow = "fold"
     for each in explanations:
@@ -140,23 +139,23 @@ def print_explanations(explanations: Sequence[Explanation]) -> None:
 
 
 def print_export(result: Export) -> None:
-    """The file, and how its answers compare with PyTorch's."""
+    """Print the file, and how its outputs compare with PyTorch's."""
     console, parity = console_for_output(), result.parity
     title = f"{result.output}: {result.num_bytes:,} bytes, {result.format}"
-    table = _table(shown(title), "checked against PyTorch", "value")
-    table.add_row(f"{parity.num_images:,} images of", shown(parity.images))
-    table.add_row("greatest difference", f"{parity.max_difference:.2g} in {result.metadata['output']}")
-    table.add_row("same label", f"{parity.agreement:.2%}")
+    table = _table(shown(title), "compared with PyTorch", "value")
+    table.add_row(f"compared on {parity.num_images:,} images of", shown(parity.images))
+    table.add_row("largest difference", f"{parity.max_difference:.2g} in {result.metadata['output']}")
+    table.add_row("same predicted class", f"{parity.agreement:.2%}")
     if parity.twin_agreement is not None:
-        table.add_row("same label as the ONNX int8 file", f"{parity.twin_agreement:.2%}")
+        table.add_row("same predicted class as the ONNX int8 file", f"{parity.twin_agreement:.2%}")
     if parity.accuracy is not None and parity.pytorch_accuracy is not None:
         table.add_row(f"accuracy on {parity.test_images:,} test images", f"{parity.accuracy:.2%}")
-        table.add_row("PyTorch's", f"{parity.pytorch_accuracy:.2%}")
+        table.add_row("PyTorch's accuracy on them", f"{parity.pytorch_accuracy:.2%}")
     console.print(table)
 
 
 def print_summary(result: Summary) -> None:
-    """The layers, the totals, and whether the budget is met."""
+    """Print the layers, the totals, and whether the model is within the budget."""
     size = "x".join(str(side) for side in result.input_size)
     columns = ("layer", "type", "output", "parameters", "multiply-\nadds", "receptive\nfield", "jump")
     table = _table(f"{shown(result.model)}, input {size}", *columns, left=3)
@@ -178,11 +177,11 @@ def print_summary(result: Summary) -> None:
     console.print(f"parameters     {result.num_parameters:>12,}   ({result.parameter_bytes / 1e6:.2f} MB in float32)")
     console.print(f"multiply-adds  {result.num_multiply_adds:>12,}   (forward, one image)")
     verdict, color = ("met", "green") if result.within_budget else ("exceeded", "red")
-    console.print(Text(f"budget         {result.budget:>12,}   parameters: ").append(verdict, style=color))
+    console.print(Text(f"budget         {result.budget:>12,}   parameters, ").append(verdict, style=color))
 
 
 def print_dataset(parts: Mapping[str, ImageDataset]) -> None:
-    """How many images of each class each part has, and the constants."""
+    """Print the number of images of each class in each part, and the mean and std."""
     whole = parts["train"]
     table = _table(shown(whole.name), "class", *parts)
     for index, name in enumerate(whole.classes):

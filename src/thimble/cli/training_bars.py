@@ -1,4 +1,4 @@
-"""The progress bars of a training."""
+"""Show a training run's progress on the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tables import console_for_output
 
 
 class TrainingConsole(Observer):
-    """Bars for the epoch and the run, and a line for every epoch that stays on the screen, and in a log file."""
+    """Progress bars for the epoch and the run, and a lasting line for every epoch, in a log file too."""
 
     def __init__(self) -> None:
         self.console = console_for_output()
@@ -49,11 +49,12 @@ class TrainingConsole(Observer):
     def start(self, run: Path, config: TrainConfig, progress: run_progress.Progress) -> None:
         self.epochs = config.schedule.epochs
         begun = f", from step {progress.step} of {progress.num_steps}" if progress.step else ""
-        what = f"{config.network.model} on {config.dataset.data}, epochs: {config.schedule.epochs}{begun}, in {run}"
+        epochs = f"{self.epochs} {'epoch' if self.epochs == 1 else 'epochs'}"
+        what = f"training {config.network.model} on {config.dataset.data}, {epochs}{begun}, in {run}"
         self.console.print(shown(what), soft_wrap=True)
-        validated = ", and of validation by the averaged weights" if config.dataset.validation else ""
-        skipped = ", later on the harder images" if config.hard_images.skip_easy else ""
-        self.console.print(f"loss and accuracy of training{skipped}{validated}", style="dim")
+        skipped = " (later on the harder images only)" if config.hard_images.skip_easy else ""
+        validated = "; validation uses the averaged weights" if config.dataset.validation else ""
+        self.console.print(f"each line: training loss and accuracy{skipped}{validated}", style="dim")
         self.bars.start()
         self.epoch_bar = self.bars.add_task("epoch", total=progress.num_batches, completed=progress.batch, now="")
         self.run_bar = self.bars.add_task("run", total=progress.num_steps, completed=progress.step, now="")
@@ -63,8 +64,8 @@ class TrainingConsole(Observer):
         now = f"loss {progress.loss_sum / progress.images:.3f}  accuracy {progress.correct / progress.images:.1%}"
         name = f"epoch {progress.epoch + 1}"
         if progress.batch == 1:
-            self.bars.reset(self.epoch_bar)  # else it would take the last epoch's end for this one's speed
-        # With its total: an epoch that leaves out easy images has fewer steps.
+            self.bars.reset(self.epoch_bar)  # else its time estimate would start from the last epoch's end
+        # The total changes: an epoch that leaves out easy images has fewer steps.
         self.bars.update(
             self.epoch_bar,
             total=progress.num_batches,
@@ -81,7 +82,7 @@ class TrainingConsole(Observer):
         self.console.print(f"{line}  {row['seconds']:.0f} s, {row['images_per_second']:.0f} images/s")
 
     def finish(self, result: TrainResult) -> None:
-        """Say what came of it."""
+        """Print the result."""
         self.bars.stop()
         low, high = result.test.accuracy_interval
         images = f"{result.test.num_images:,} {shown(result.test.data)} images"

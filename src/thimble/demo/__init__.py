@@ -1,1 +1,1 @@
-"""The page of ``thimble demo``."""
+"""The web page of ``thimble demo``."""

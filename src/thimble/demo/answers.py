@@ -1,6 +1,6 @@
-"""What the page of ``thimble demo`` answers: refusals, the top classes and where the model looked, samples.
+"""Compute what ``thimble demo`` shows for an image: top classes, Grad-CAM and time; refuse oversized uploads.
 
-Plain functions, without Gradio; ``demo_page`` is the page.
+Plain functions, without Gradio; ``page`` is the page.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _PASSES = 5
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model makes of one image.
+    """A model's result for one image.
 
     Attributes:
         top: (class name, softmax probability in 0..1), the five most probable, the most probable first.
-        picture: the part of the image that the network sees, under Grad-CAM for the first class; its longer side has
-            256 pixels.
-        milliseconds: of one forward pass of one image, the median of a few.
+        picture: the part of the image that the network sees, under the Grad-CAM heat map for the first class; its
+            longer side has 256 pixels.
+        milliseconds: the time of one forward pass of one image, the median of a few.
     """
 
     top: tuple[tuple[str, float], ...]
@@ -50,12 +50,12 @@ class Answer:
 
 
 def check_upload(path: Path) -> None:
-    """Refuse what would take a page's visitor too long to read, by the file's size and its header: no pixel is decoded.
+    """Refuse an image that would take too long to read, by its file size and its header, without decoding pixels.
 
-    What has no header that Thimble knows passes, and is for ``read_image`` to tell.
+    A file without a known header passes here; ``read_image`` refuses it later.
 
     Raises:
-        UserError: more than 10 MB or 50 megapixels.
+        UserError: the image has more than 10 MB or 50 megapixels.
     """
     size = path.stat().st_size if path.is_file() else 0
     if size > MAX_BYTES:
@@ -66,18 +66,18 @@ def check_upload(path: Path) -> None:
             width, height = image.size
     except Image.DecompressionBombError as error:
         raise UserError(f"{path.name} has far too many pixels: {expected}") from error
-    except Exception:  # a damaged header, in as many ways as there are
+    except Exception:  # a damaged header can raise anything
         return
     if width * height > MAX_PIXELS:
         raise UserError(f"{path.name} is {width:,} x {height:,} = {width * height / 1e6:,.1f} megapixels: {expected}")
 
 
 def answer(path: Path, model: Classifier) -> Answer:
-    """Say what an uploaded image shows, and where that is to be seen. Messages name the file without its folder.
+    """Classify an uploaded image and explain the predicted class. Messages name the file without its folder.
 
     Raises:
-        UserError: it is refused by ``check_upload``, or cannot be read.
-        RunError: the model gives nan or infinite logits.
+        UserError: ``check_upload`` refuses the image, or it cannot be read.
+        RunError: the model's logits are nan or infinite.
     """
     check_upload(path)
     size = model.input_size[1:]
@@ -91,7 +91,7 @@ def answer(path: Path, model: Classifier) -> Answer:
 
 
 def measure_milliseconds(model: Classifier) -> float:
-    """Time one forward pass of one image: the median of a few, after one that is not counted."""
+    """Time one forward pass of one image: the median of a few, after a warm-up pass."""
     parameter = next(model.parameters())
     image = torch.zeros(1, *model.input_size, device=parameter.device, dtype=parameter.dtype)
     seconds = []
@@ -106,44 +106,44 @@ def measure_milliseconds(model: Classifier) -> float:
 
 
 def draw_samples(model: Classifier) -> tuple[list[tuple[str, Image.Image]], str]:
-    """One image of each class to try the model on, with the class's name; or none, and a sentence that says why.
+    """Return one (class name, image) per class to try the model on; or none, and a sentence that says why.
 
-    They are test images of the data that the model was trained on, which are never downloaded for this.
+    They are test images of the dataset that the model was trained on. Nothing is downloaded for this.
     """
     try:
         source = recorded_source(model.data, model.name)
         if not source.is_here():
             return (
                 [],
-                f"No samples: they are {source.title}'s, which is not on this machine; thimble data downloads it.",
+                f"No samples: they come from {source.title}, which is not on this machine; thimble data downloads it.",
             )
         dataset = source.load("test")
-    except UserError:  # nobody recorded the data, or its folder holds something else
-        return [], f"No samples: they exist for models of {' and '.join(SOURCES)}."
+    except UserError:  # the model records no dataset, or its folder contains something else
+        return [], f"No samples: they exist for models trained on {' or '.join(SOURCES)}."
     if dataset.classes != model.classes:
-        return [], f"No samples: {dataset.name} has other classes than the model."
+        return [], f"No samples: the classes of {dataset.name} are not the model's."
     firsts = [int((dataset.labels == label).nonzero()[0]) for label in range(len(dataset.classes))]
     pictures = [Image.fromarray(dataset.images[index].permute(1, 2, 0).numpy()) for index in firsts]
     return list(zip(dataset.classes, pictures, strict=True)), ""
 
 
 class Models:
-    """The models to choose from, loaded when they are first asked for, and asked one at a time."""
+    """The models that the page offers, loaded on first use; one answers at a time."""
 
     def __init__(self, named: Sequence[str] = ()) -> None:
-        """``named`` come first and are loaded at once, so that a wrong name is told before the page is there.
+        """Put the ``named`` models first and load them now, so that a wrong name is reported before the page opens.
 
         Raises:
-            UserError: one of ``named`` is no model, or there is none at all.
+            UserError: one of ``named`` is not a model, or there is no model at all.
         """
         self.names = list(dict.fromkeys([*named, *sorted(list_pretrained(), key=lambda name: name != "reference")]))
         if not self.names:
             raise UserError("no model is shipped: expected --model with a weights file or a run folder")
         self._loaded = {name: load_model(name) for name in named}
-        self._lock = threading.Lock()  # Grad-CAM hooks into the model while it works
+        self._lock = threading.Lock()  # Grad-CAM adds hooks to the model while it runs
 
     def load(self, name: str) -> Classifier:
-        """The model of that name, one of ``names``: what the page sends is not a way to any other file."""
+        """Return the model with that name, one of ``names``: a request cannot open any other file."""
         if name not in self.names:
             raise UserError(f"no model {name!r} here: expected one of {', '.join(self.names)}")
         if name not in self._loaded:
@@ -151,6 +151,6 @@ class Models:
         return self._loaded[name]
 
     def answer(self, path: str, name: str) -> Answer:
-        """``answer``, by the model of that name."""
+        """Answer with the model of that name."""
         with self._lock:
             return answer(Path(path), self.load(name))

@@ -1,7 +1,7 @@
-"""Who is answered by the demo's server, and how much may be sent to it: a layer of ASGI around the page.
+"""Decide which requests the demo's server accepts, and limit uploads: an ASGI layer around the page.
 
-A web page that somebody visits can send requests to this machine, by an address that it knows or by a name of its own
-that leads here (DNS rebinding). So only requests by the demo's own names are answered, and of pages only its own.
+A malicious web page in the user's browser can send requests to this machine, by address or by a name of its own that
+resolves to it (DNS rebinding). So the demo accepts only requests to its own names that come from its own page.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 MOST_REQUESTS = 100
-"""Answered at once; an open page takes one or two of them."""
+"""The most requests at the same time; an open page uses one or two."""
 
 MOST_UPLOADED_BYTES = 500_000_000
-"""In the demo's folder, all in all; the oldest files make room for new ones."""
+"""The most bytes in the demo's folder; the oldest files are deleted to make room."""
 
 MOST_FORM_BYTES = 1_000_000
-"""Of a request that uploads nothing."""
+"""The most bytes in a request that uploads no file."""
 
 _PREFIX = "thimble-demo-"
 
@@ -36,17 +36,17 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Guard:
-    """An ASGI application that lets another answer what ``refusal`` has nothing against."""
+    """An ASGI application that passes on the requests that ``refusal`` accepts."""
 
     def __init__(self, application: Application, host: str, folder: Path, most_upload_bytes: int) -> None:
         """Guard an application.
 
         Args:
-            application: the one that answers.
-            host: the address that it is served at. It is answered by this name and by localhost's; at an address that
-                stands for all of the machine's, such as 0.0.0.0, by every IP address and by the machine's own name.
-            folder: where it keeps uploads.
-            most_upload_bytes: of one request.
+            application: the application to guard.
+            host: the address that it is served at. Requests may use this name or localhost; if the address means all
+                interfaces, such as 0.0.0.0, also any IP address and the machine's own name.
+            folder: the folder for uploads.
+            most_upload_bytes: the most bytes in one upload request.
         """
         self.application = application
         self.folder, self.most_upload_bytes = folder, most_upload_bytes
@@ -58,7 +58,7 @@ class Guard:
         self.num_requests = self.arriving = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or refuse it in a line; one of a websocket is closed, which answers it with 403."""
+        """Pass a request on, or refuse it in one line; a refused websocket is closed, which the client sees as 403."""
         if scope["type"] == "lifespan":
             await self.application(scope, receive, send)
             return
@@ -76,31 +76,31 @@ class Guard:
             self.arriving -= length
 
     def refusal(self, scope: Scope) -> tuple[int, str] | None:
-        """The status and the reason with which a request is refused; None if it is to be answered."""
+        """Return the status and the reason to refuse a request with; None if it is accepted."""
         headers = _headers(scope)
         hosts, origins = headers.get("host", []), headers.get("origin", [])
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
-            return 421, "this demo is not served by that name: use the address that thimble demo printed"
+            return 421, "wrong host name for this demo: use the address that thimble demo printed"
         if any(not _is_same(origin, hosts[0]) for origin in origins) or _is_embedded(headers):
-            return 403, "this demo answers its own page only"
+            return 403, "this demo accepts requests from its own page only"
         if self.num_requests >= MOST_REQUESTS:
-            return 503, f"{MOST_REQUESTS} requests are being answered: try again later"
+            return 503, f"the demo is busy with {MOST_REQUESTS} requests: try again later"
         if "transfer-encoding" in headers:
-            return 411, "expected a Content-Length"
+            return 411, "no Content-Length: expected one"
         uploading = scope["path"].rstrip("/").endswith("/upload")
         most = self.most_upload_bytes if uploading else MOST_FORM_BYTES
         length = _length(headers)
         if not 0 <= length <= most:
-            return 413, f"expected at most {most:,} bytes"
+            return 413, f"the request is too large: expected at most {most:,} bytes"
         if uploading and not make_room(self.folder, length + self.arriving):
-            return 503, "too much is being uploaded: try again later"
+            return 503, "too many uploads at once: try again later"
         return None
 
     def _is_ours(self, host: str) -> bool:
         try:
             parts = urlsplit(f"//{host}")
             name = (parts.hostname or "").rstrip(".")
-            _ = parts.port  # raises where it is no number, as in localhost:80.evil.example
+            _ = parts.port  # raises if it is not a number, as in localhost:80.evil.example
         except ValueError:
             return False
         if "@" in host:
@@ -113,7 +113,7 @@ class Guard:
             ipaddress.ip_address(name)
         except ValueError:
             return False
-        return True  # nobody can have a name lead here who has to use a number
+        return True  # DNS rebinding needs a name; an IP address is safe
 
 
 def _headers(scope: Scope) -> dict[str, list[str]]:
@@ -132,13 +132,13 @@ def _is_same(origin: str, host: str) -> bool:
 
 
 def _is_embedded(headers: dict[str, list[str]]) -> bool:
-    """Whether another page asks, by what browsers say of it; following a link from one is something else."""
+    """Tell by the browser's headers whether another page sent the request; following a link from one is allowed."""
     site, mode, goal = (headers.get(f"sec-fetch-{name}", [""])[0] for name in ("site", "mode", "dest"))
     return site in ("cross-site", "same-site") and (mode, goal) != ("navigate", "document")
 
 
 def _length(headers: dict[str, list[str]]) -> int:
-    """The bytes that a request says it has; -1 if what it says is no number."""
+    """Return a request's Content-Length in bytes; 0 if it has none, -1 if it is not a number."""
     found = headers.get("content-length", ["0"])
     return int(found[0]) if len(found) == 1 and found[0].isascii() and found[0].isdecimal() else -1
 
@@ -154,12 +154,12 @@ async def _refuse(scope: Scope, send: Send, status: int, reason: str) -> None:
 
 
 def make_room(folder: Path, num_bytes: int) -> bool:
-    """Remove the oldest files of a folder, at any depth, until so many bytes more fit; whether they do."""
+    """Delete a folder's oldest files, at any depth, until ``num_bytes`` more fit; return whether they do."""
     files = []
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):
             status = path.lstat()
-            if not path.is_dir() and path.parent != folder:  # right in it are the samples
+            if not path.is_dir() and path.parent != folder:  # the samples lie directly in it
                 files.append((status.st_mtime, status.st_size, path))
     used = sum(size for _, size, _ in files)
     for _, size, path in sorted(files):
@@ -173,9 +173,9 @@ def make_room(folder: Path, num_bytes: int) -> bool:
 
 @contextlib.contextmanager
 def demo_folder() -> Iterator[Path]:
-    """A folder for everything that is uploaded, gone after the block; of killed demos, those before it go at its start.
+    """Make a folder for uploads and delete it after the block; first delete the folders of demos that were killed.
 
-    Inside the block, all temporary files of this process are made in it.
+    Inside the block, this process makes all its temporary files there.
     """
     sweep(Path(tempfile.gettempdir()))
     before = tempfile.tempdir
@@ -190,8 +190,8 @@ def demo_folder() -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what demos left in a folder whose processes are no more."""
-    if os.name != "posix":  # elsewhere, asking for a process ends it
+    """Delete the folders of demos whose processes have ended."""
+    if os.name != "posix":  # elsewhere, os.kill would end the process
         return
     for path in folder.glob(f"{_PREFIX}*-*"):
         process = path.name.removeprefix(_PREFIX).partition("-")[0]

@@ -1,7 +1,7 @@
-"""The page of ``thimble demo``, by Gradio, an extra: drop an image, see what a model takes it for and where it looked.
+"""Serve the page of ``thimble demo`` with Gradio: drop an image, see the predicted class and the heat map.
 
-It asks no other host for anything, has no analytics and no share link, and what is dropped on it goes when it goes.
-Whom it answers, and how much it takes, is ``demo_guard``'s.
+The page loads nothing from other hosts, and has no analytics and no share link. Uploads are deleted when it ends.
+``guard`` decides which requests it accepts, and how much they may upload.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gradio import Blocks
 
 _INTRODUCTION = """# Thimble
-Drop a picture, and a network of about 150,000 parameters says what it takes it for, and where it looked."""
+Drop an image. A small neural network predicts its class, and a heat map shows which parts of the image it used."""
 _MOST_WAITING = 64
 _SOURCES = ["upload", "clipboard"]
 _CSS = """
@@ -44,7 +44,7 @@ _CSS = """
 #message { padding: 0; }
 #upload img, #heat img { width: 100%; height: 100%; object-fit: contain; }
 #samples img { image-rendering: pixelated; }
-@media (max-width: 700px) { /* on a phone the answer comes right under the image */
+@media (max-width: 700px) { /* on a phone the prediction comes right under the image */
   #left, #right { display: contents; }
   #left > *, #right > * { flex-basis: 100%; }
   #left > :has(#model), #left > #model, #about { order: 1; }
@@ -53,7 +53,7 @@ _CSS = """
 
 
 def build_page(models: Models, folder: Path) -> Blocks:
-    """The page, not yet served. ``folder`` is for the samples' files.
+    """Build the page without serving it. ``folder`` is for the samples' files.
 
     Raises:
         UserError: the extra ``demo`` is not installed.
@@ -68,19 +68,19 @@ def build_page(models: Models, folder: Path) -> Blocks:
         with gr.Row(equal_height=False):
             with gr.Column(min_width=300, elem_id="left"):
                 upload = gr.Image(type="filepath", sources=_SOURCES, label="Image", height=320, elem_id="upload")
-                upload.preprocess = lambda payload: payload and payload.path  # Gradio's own decodes the pixels
+                upload.preprocess = lambda payload: payload and payload.path  # Gradio's own would decode the pixels
                 samples = gr.Dataset(
-                    components=[upload], samples=rows, label="Samples", visible=bool(rows), elem_id="samples"
+                    components=[upload], samples=rows, label="Examples", visible=bool(rows), elem_id="samples"
                 )
                 reasons = gr.Markdown(reason, visible=bool(reason), elem_id="reason")
                 chooser = gr.Dropdown(models.names, value=first, label="Model", elem_id="model")
                 about = gr.Markdown(_about(models.load(first)), elem_id="about")
             with gr.Column(min_width=300, elem_id="right"):
-                label = gr.Label(num_top_classes=5, label="Taken for", elem_id="answer")
-                picture = gr.Image(label="Where it looked", format="png", height=320, elem_id="heat", buttons=[])
+                label = gr.Label(num_top_classes=5, label="Prediction", elem_id="answer")
+                picture = gr.Image(label="Heat map (Grad-CAM)", format="png", height=320, elem_id="heat", buttons=[])
                 speed = gr.Markdown(elem_id="speed")
         asked, told, private = [upload, chooser], [message, label, picture, speed], {"api_visibility": "private"}
-        # Of an image that is taken away or was a sample, upload.input tells the old value, and upload.clear nothing.
+        # upload.input reports the old value for a removed image or a sample, and upload.clear reports nothing.
         upload.change(show, asked, told, api_name="answer")
         samples.click(lambda row: row[0], samples, upload, **private)
         chooser.input(choose, chooser, [about, samples, reasons], **private).then(show, asked, told, **private)
@@ -88,7 +88,7 @@ def build_page(models: Models, folder: Path) -> Blocks:
 
 
 def _show(models: Models, path: str | None, name: str) -> list[Any]:
-    """What an image and a model's name make of the page: the refusal, the label, the picture, the text under it."""
+    """Return the page's new error message, prediction, heat map and text for an image and a model's name."""
     gr = _gradio()
     nothing = [gr.update(visible=False), None, None, ""]
     if path is None:
@@ -101,7 +101,7 @@ def _show(models: Models, path: str | None, name: str) -> list[Any]:
 
 
 def _choose(models: Models, folder: Path, name: str) -> list[Any]:
-    """What a model's name makes of the page: the text about it, its samples, why it has none."""
+    """Return the page's text about a model, its samples, and the reason if it has none."""
     gr = _gradio()
     model = models.load(name)
     rows, reason = _save_samples(model, folder)
@@ -113,7 +113,7 @@ def _choose(models: Models, folder: Path, name: str) -> list[Any]:
 
 
 def _save_samples(model: Classifier, folder: Path) -> tuple[list[list[str]], str]:
-    """The rows of the table of samples, one file in each; or none, and why."""
+    """Save the samples; return the rows of their table, one file each, or none and the reason."""
     samples, reason = draw_samples(model)
     rows = []
     for name, picture in samples:
@@ -125,12 +125,15 @@ def _save_samples(model: Classifier, folder: Path) -> tuple[list[list[str]], str
 
 def _about(model: Classifier) -> str:
     known = ", ".join(model.classes)
-    return f"{model.num_parameters:,} parameters. It knows {known}, and takes anything for one of them."
+    return (
+        f"This network has {model.num_parameters:,} parameters. It knows only these classes, and always picks one of"
+        f" them: {known}."
+    )
 
 
 def _speed(found: Answer, name: str) -> str:
-    seen = "Bright places speak most for it (Grad-CAM)."
-    return f"{seen} One forward pass of {name} took {found.milliseconds:.1f} ms, on one image."
+    seen = "Bright areas contributed most to the predicted class."
+    return f"{seen} {name} needs {found.milliseconds:.1f} ms for one image (forward pass)."
 
 
 def _refusal(text: str) -> str:
@@ -138,8 +141,8 @@ def _refusal(text: str) -> str:
 
 
 def _gradio() -> Any:
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would send usage statistics, and ask for newer versions
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # of a package that it brings
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would send usage statistics and check for updates
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # of a package that Gradio needs
     require("gradio", "captum", "matplotlib", by="the demo", extra="demo")
     import gradio
 
@@ -148,26 +151,26 @@ def _gradio() -> Any:
 
 @contextlib.contextmanager
 def serve(models: Models, host: str = "127.0.0.1", port: int = 7860) -> Iterator[str]:
-    """Serve the page inside the block, and give its address; port 0 is any that is free.
+    """Serve the page inside the block and yield its address; port 0 chooses a free one.
 
-    Uploads lie in a folder that goes with the block.
+    Uploads are kept in a folder that is deleted after the block.
 
     Raises:
-        UserError: the extra ``demo`` is not installed, or there can be no server at this address.
+        UserError: the extra ``demo`` is not installed, or the address cannot be used.
     """
     gr = _gradio()
     port = _free_port(host, port)
     with demo_folder() as folder, _environment("GRADIO_TEMP_DIR", str(folder / "uploads")):
-        # Samples lie in what is the temporary folder meanwhile: Gradio shows files from nowhere else.
+        # Samples lie in this block's temporary folder: Gradio shows no files from elsewhere.
         page = build_page(models, Path(tempfile.gettempdir())).queue(max_size=_MOST_WAITING)
 
         @contextlib.asynccontextmanager
         async def guarded(app: Any) -> AsyncIterator[None]:
-            # Around everything, and before the first request: Gradio's own layers answer some requests themselves.
+            # The guard goes outside all of Gradio's layers, because some of them answer requests themselves.
             app.middleware_stack = Guard(app.middleware_stack, host, folder, 10 * MAX_BYTES + MEBIBYTE)
             yield
 
-        fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none from afar
+        fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # no web fonts
         try:
             try:
                 page.launch(
@@ -175,7 +178,7 @@ def serve(models: Models, host: str = "127.0.0.1", port: int = 7860) -> Iterator
                     server_port=port,
                     theme=gr.themes.Soft(**fonts, primary_hue="orange", radius_size="md"),
                     css=_CSS,
-                    max_file_size=10 * MAX_BYTES,  # up to there check_upload tells, and its message stays
+                    max_file_size=10 * MAX_BYTES,  # below this, check_upload gives a better message
                     app_kwargs={"lifespan": guarded},
                     share=False,
                     ssr_mode=False,
@@ -183,9 +186,9 @@ def serve(models: Models, host: str = "127.0.0.1", port: int = 7860) -> Iterator
                     quiet=True,
                     prevent_thread_lock=True,
                 )
-            except OSError as error:  # taken since it was looked at
-                raise UserError(f"cannot serve at {host}:{port}: {error}; expected another --port") from error
-            # A tab that is closed, or still open at the end, breaks off a stream: no traceback for that.
+            except OSError as error:  # the port was taken after _free_port
+                raise UserError(f"cannot serve at {host}:{port}: {error}; try another --port") from error
+            # A closed tab, or one that is open at the end, breaks a stream: print no traceback for that.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             yield f"http://{host}:{port}"
         finally:
@@ -193,9 +196,9 @@ def serve(models: Models, host: str = "127.0.0.1", port: int = 7860) -> Iterator
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port, or any that is free for 0; raises UserError where the address is not to be had."""
+    """Return the port, or a free one for 0; raise UserError if the address cannot be used."""
     if not 0 <= port < 65_536:
-        raise UserError(f"--port {port}: expected 1 to 65535, or 0 for any that is free")
+        raise UserError(f"--port {port}: expected 1 to 65535, or 0 for a free one")
     try:
         with socket.create_server((host, port)) as server:
             found: int = server.getsockname()[1]
@@ -203,13 +206,13 @@ def _free_port(host: str, port: int) -> int:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise UserError(
-            f"cannot serve at {host}:{port} ({reason}): expected a free --port, and a --host of this machine's"
+            f"cannot serve at {host}:{port} ({reason}): expected a free --port and an address of this machine as --host"
         ) from error
 
 
 @contextlib.contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
-    """An environment variable that is set inside the block."""
+    """Set an environment variable inside the block."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:

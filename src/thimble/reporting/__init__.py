@@ -1,1 +1,1 @@
-"""The report of a model: one HTML file, its sections and its drawings."""
+"""Write a report on a model: one HTML file with sections and plots."""

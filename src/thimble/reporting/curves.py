@@ -1,4 +1,4 @@
-"""The curves of several runs over one another, in one figure.
+"""Plot the training curves of several runs in one figure.
 
 Figures are made without pyplot: no window, no global state.
 """
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's (2008), told apart by the colour-blind; grey instead of their yellow, too pale for a line on white.
+# The palette of Okabe and Ito (2008), safe for colour-blind readers; grey replaces their yellow, too pale on white.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 _SHAPES = ("o", "s", "^", "D")
 _NAME_LENGTH = 64
 
 
 def draw(curves: Mapping[str, Sequence[Row]]) -> Figure:
-    """Loss, accuracy and learning rate over the epochs, a colour for each run; training solid, validation dashed.
+    """Plot loss, accuracy and learning rate by epoch, one colour per run; training solid, validation dashed.
 
     Args:
         curves: the name of each run, and its epochs as ``run_folder.read_metrics`` gives them.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there is no run, or a run has no epoch.
     """
     if not curves or not all(curves.values()):
-        raise ValueError("no curves to draw: expected at least one run, and an epoch of each")
+        raise ValueError("no curves to draw: expected at least one run, and at least one epoch in each")
     from matplotlib.figure import Figure  # takes half a second
     from matplotlib.lines import Line2D
 
     names = [shortened(name, _NAME_LENGTH) for name in curves]
-    columns = max(1, min(len(names), int(11.5 / (0.8 + max(map(_inches, names))))))  # that fit side by side
+    columns = max(1, min(len(names), int(11.5 / (0.8 + max(map(_inches, names))))))  # as many as fit side by side
     figure = Figure(figsize=(12, 3.8 + 0.2 * math.ceil(len(names) / columns)), layout="constrained", facecolor="white")
     panels = add_panels(figure)
     handles = []
@@ -65,7 +65,7 @@ def draw(curves: Mapping[str, Sequence[Row]]) -> Figure:
 
 
 def add_panels(figure: Figure) -> list[Axes]:
-    """The three panels that curves are drawn in: loss, accuracy and learning rate over the epochs."""
+    """Add three panels to a figure, for loss, accuracy and learning rate by epoch."""
     from matplotlib.ticker import MaxNLocator
 
     panels = [figure.add_subplot(1, 3, 1 + column) for column in range(3)]
@@ -81,7 +81,7 @@ def add_panels(figure: Figure) -> list[Axes]:
 def draw_run(
     panels: Sequence[Axes], history: Sequence[Row], color: str, mark: str, validation_color: str | None = None
 ) -> None:
-    """Draw a run into ``add_panels``: training solid, validation dashed and, if it is given, in a colour of its own."""
+    """Draw a run into the panels of ``add_panels``: training solid; validation dashed, in its own colour if given."""
     epochs = [row["epoch"] for row in history]
     for panel, column, scale, style in (
         (panels[0], "train_loss", 1, "-"),
@@ -100,47 +100,47 @@ def draw_run(
                 linewidth=1.5,
                 marker=mark,
                 markevery=max(1, len(history) // 8),
-                markerfacecolor="white" if style == "--" else color,  # which tells the points of one epoch apart
-                zorder=2 + 1 / len(history),  # a short run over a long one
+                markerfacecolor="white" if style == "--" else color,  # tells validation's points from training's
+                zorder=2 + 1 / len(history),  # short runs on top of long ones
             )
 
 
 def _mark(number: int, epochs: int) -> str:
-    """A line of one point is none without a mark; and after eight runs, colours come again with another mark."""
+    """Choose a marker: for runs of one or two epochs, and from the ninth run on, when the colours repeat."""
     again = number // len(_COLORS)
     return _SHAPES[again % len(_SHAPES)] if again or epochs < 3 else ""
 
 
 def _inches(name: str) -> float:
-    """About how wide a name is in the legend, rather too wide: fonts can measure only what they have glyphs for."""
+    """Estimate a name's width in the legend, generously: fonts cannot measure letters that they lack."""
     return sum(0.13 if letter in "MWmw@%" or letter > "~" else 0.09 if letter.isupper() else 0.078 for letter in name)
 
 
 def check_drawing(path: Path) -> None:
-    """Find out before the work what ``save_drawing`` would have to refuse.
+    """Refuse, before the work begins, what ``save_drawing`` would refuse.
 
     Raises:
-        UserError: the ending is neither .png nor .svg, it is a folder, or there is none to put it in, or not for us; or
-            matplotlib is not installed.
+        UserError: the ending is neither .png nor .svg, the path is a folder, its folder does not exist or is not
+            writable, or matplotlib is not installed.
     """
-    require("matplotlib", by="the drawing of curves", extra="report")
+    require("matplotlib", by="drawing curves", extra="report")
     path = expanded(path)
     if path.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"cannot write the drawing {path}: expected a name that ends in .png or .svg")
     if path.is_dir():
         raise UserError(f"cannot write the drawing {path}: it is a folder; expected the name of a file")
     if not os.path.isdir(path.parent):
-        raise UserError(f"cannot write the drawing {path}: {path.parent} is no folder; expected one that exists")
+        raise UserError(f"cannot write the drawing {path}: {path.parent} is not a folder; expected an existing folder")
     check_output(path)
 
 
 def save_drawing(curves: Mapping[str, Sequence[Row]], path: Path) -> None:
-    """Write ``draw`` as an image file, PNG or SVG as the name's ending says.
+    """Write the figure of ``draw`` as PNG or SVG, by the name's ending.
 
     Raises:
-        UserError: the ending is neither, or there is no such folder.
-        RunError: the file could not be written; what was there before is untouched.
-        ValueError: there are no curves.
+        UserError: as ``check_drawing``.
+        RunError: the file could not be written; an existing file is untouched.
+        ValueError: as ``draw``.
     """
     path = expanded(path)
     check_drawing(path)
@@ -152,7 +152,7 @@ def save_drawing(curves: Mapping[str, Sequence[Row]], path: Path) -> None:
 
 @contextlib.contextmanager
 def any_script() -> Iterator[None]:
-    """Without matplotlib's warnings of names in a script that no font here has: they are drawn as boxes."""
+    """Silence matplotlib's warnings about letters that no font here has; it draws them as boxes."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing|Matplotlib currently does not support")
         yield

@@ -1,7 +1,7 @@
-"""The plots of a report, each a matplotlib Figure: vector graphics in one ink, readable on light and on dark.
+"""Draw the plots of a report as matplotlib Figures, readable on a light and on a dark background.
 
-Figures are made without pyplot: no window, no global state. ``to_svg`` writes them. Names of classes are drawn as they
-are: a dollar sign begins no formula.
+Figures are made without pyplot: no window, no global state. ``to_svg`` writes them. Class names are drawn literally: a
+dollar sign does not start a formula.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#1b1f24"
-"""What is not colour: text, axes, outlines. A page may put its own in its place."""
+"""The colour of text, axes and outlines. A page may replace it with its own."""
 
-# Okabe and Ito's palette (2008), told apart by the colour-blind.
+# From the palette of Okabe and Ito (2008), safe for colour-blind readers.
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
 _LABEL_LENGTH = 24
-"""The most characters of a class's name: long ones would leave no room for what they name."""
+"""Longer class names are shortened to this many characters, to leave room for the plot."""
 
 _STYLE: Any = {
     "font.size": 10,
-    "svg.fonttype": "none",  # text stays text: found, read aloud, and small
-    "svg.hashsalt": "thimble",  # the same plot has the same bytes
+    "svg.fonttype": "none",  # text stays text: searchable, readable by screen readers, small
+    "svg.hashsalt": "thimble",  # equal plots have equal bytes
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
@@ -57,7 +57,7 @@ def _style() -> AbstractContextManager[None]:
 
 
 def _blank(width: float, height: float) -> Figure:
-    """A transparent figure; the size in inches."""
+    """Make an empty transparent figure; the size is in inches."""
     from matplotlib.figure import Figure
 
     with _style():
@@ -67,7 +67,7 @@ def _blank(width: float, height: float) -> Figure:
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """A transparent figure of one panel; the size in inches."""
+    """Make a transparent figure with one panel; the size is in inches."""
     figure = _blank(width, height)
     with _style():
         panel = figure.add_subplot()
@@ -76,11 +76,11 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def curves(history: Sequence[Row]) -> Figure:
-    """Loss, accuracy and learning rate over the epochs of a run."""
+    """Plot a run's loss, accuracy and learning rate by epoch."""
     figure = _blank(10, 3)
     with _style():
         panels = add_panels(figure)
-        marker = "o" if len(history) < 3 else ""  # a line of one point is none
+        marker = "o" if len(history) < 3 else ""  # a line of one point is invisible
         draw_run(panels, history, BLUE, marker, ORANGE)
         panels[2].set_ylim(bottom=0)
         if history[0]["validation_loss"] is not None:
@@ -91,7 +91,7 @@ def curves(history: Sequence[Row]) -> Figure:
 
 
 def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
-    """How often each class (rows) was taken for each (columns), in percent of the row; the diagonal is right."""
+    """Plot the confusion matrix: true classes in rows, predicted classes in columns, in percent of each true class."""
     from matplotlib.colors import LinearSegmentedColormap
 
     table = np.asarray(counts, dtype=np.float64)
@@ -99,7 +99,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure
     size = max(4.5, 0.62 * len(classes))
     figure, panel = _figure(size + 0.8, size)
     clear = LinearSegmentedColormap.from_list("clear", [(0.0, 0.45, 0.7, 0.0), (0.0, 0.45, 0.7, 1.0)])
-    # The root, so that mistakes of one percent are seen beside hits of ninety.
+    # The square root makes mistakes of one percent visible beside 90% on the diagonal.
     panel.pcolormesh(np.sqrt(shares / 100), cmap=clear, vmin=0, vmax=1, edgecolors=INK, linewidth=0.15)
     for row, values in enumerate(shares):
         for column, share in enumerate(values):
@@ -111,8 +111,8 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure
     labels = [shortened(name, _LABEL_LENGTH) for name in classes]
     panel.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     panel.set_yticks(places, labels, parse_math=False)
-    panel.set_xlabel("taken for")
-    panel.set_ylabel("is")
+    panel.set_xlabel("predicted class")
+    panel.set_ylabel("true class")
     panel.invert_yaxis()
     panel.set_aspect("equal")
     panel.tick_params(length=0)
@@ -121,7 +121,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure
 
 
 def per_class(accuracies: dict[str, float], overall: float) -> Figure:
-    """The accuracy within each class as bars, the best first, beside that of all images as a line."""
+    """Plot the accuracy of each class as bars, the best on top, and the overall accuracy as a line."""
     known = sorted(
         ((value, name) for name, value in accuracies.items() if not math.isnan(value)), key=lambda one: one[0]
     )
@@ -130,34 +130,34 @@ def per_class(accuracies: dict[str, float], overall: float) -> Figure:
     panel.barh(places, [100 * value for value, _ in known], color=BLUE, height=0.7)
     panel.set_yticks(places, [shortened(name, _LABEL_LENGTH) for _, name in known], parse_math=False)
     for place, (value, _) in enumerate(known):
-        inside = value > 0.1  # at the beginning of the bar, where neither its end nor the dashed line is
+        inside = value > 0.1  # at the bar's start, away from its end and from the dashed line
         text: dict[str, Any] = {"color": "white" if inside else INK, "va": "center", "fontsize": 9}
         panel.text(1 if inside else 100 * value + 1, place, f"{100 * value:.1f}", **text)
     panel.axvline(100 * overall, color=ORANGE, linestyle="--", linewidth=1)
     panel.set_xlim(0, 100)
     panel.set_xticks(range(0, 101, 20))
-    panel.set_xlabel("accuracy (%); dashed: all images")
+    panel.set_xlabel("accuracy (%); dashed line: all classes")
     panel.tick_params(axis="y", length=0)
     return figure
 
 
 def reliability(logits: Tensor, labels: Tensor, num_bins: int = 15) -> Figure:
-    """Accuracy against confidence, in bins of equal width, over a histogram of the confidences."""
+    """Plot accuracy against confidence in bins of equal width, over a histogram of the confidences."""
     confidence, answers = logits.double().softmax(1).max(1)
     right = (answers == labels).double()
     bins = (confidence * num_bins).long().clamp(max=num_bins - 1)
     count = torch.bincount(bins, minlength=num_bins).double()
-    filled = count >= max(1, len(labels) / 1000)  # the accuracy of one or two images would be a jump to 0 or 1
+    filled = count >= max(1, len(labels) / 1000)  # a bin of one or two images would jump to 0 or 1
     accuracy = (torch.bincount(bins, right, minlength=num_bins) / count)[filled]
     mean_confidence = (torch.bincount(bins, confidence, minlength=num_bins) / count)[filled]
     figure, panel = _figure(5, 4.2)
-    panel.plot([0, 100], [0, 100], ":", color=INK, linewidth=1, label="as sure as right")
+    panel.plot([0, 100], [0, 100], ":", color=INK, linewidth=1, label="perfect calibration")
     panel.plot(
         (100 * mean_confidence).numpy(),
         (100 * accuracy).numpy(),
         "o-",
         color=BLUE,
-        label="bins of 0.1% of the images or more",
+        label="accuracy",
     )
     share = (100 * count / len(labels)).numpy()
     panel.bar(
@@ -177,7 +177,7 @@ def reliability(logits: Tensor, labels: Tensor, num_bins: int = 15) -> Figure:
 
 
 def receptive_field(summary: Summary) -> Figure | None:
-    """The field of one unit in the middle, growing from layer to layer, over the image; None where none is known."""
+    """Plot how the middle unit's receptive field grows from layer to layer; None if no layer's field is known."""
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle
 
@@ -202,9 +202,7 @@ def receptive_field(summary: Summary) -> Figure | None:
     panel.set_aspect("equal")
     panel.axis("off")
     (image, *squares), (title, *names) = panel.get_legend_handles_labels()
-    step = math.ceil(
-        len(squares) / 15
-    )  # of a deep network, some are enough to read the colours by; the last among them
+    step = math.ceil(len(squares) / 15)  # a deep network has too many layers for the legend: show some, the last always
     legend = panel.legend(
         [image, *squares[::-step][::-1]],
         [title, *names[::-step][::-1]],
@@ -223,7 +221,7 @@ def receptive_field(summary: Summary) -> Figure | None:
 
 
 def filters(weight: Tensor) -> Figure:
-    """The kernels of a first layer, (out_channels, 3, height, width), each as a small picture on a scale of its own."""
+    """Draw the kernels of a first layer, (out_channels, 3, height, width), as pictures, each scaled separately."""
     count = len(weight)
     columns = min(count, 12)
     rows = math.ceil(count / columns)
@@ -242,7 +240,7 @@ def filters(weight: Tensor) -> Figure:
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as SVG, without the date and the XML head: to stand in a page or in a file."""
+    """Return the figure as SVG for a page or a file, without a date or an XML declaration."""
     written = io.StringIO()
     with _style(), any_script():
         figure.savefig(written, format="svg", metadata={"Date": None})

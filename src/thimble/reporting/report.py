@@ -1,7 +1,7 @@
-"""The report of a model: one HTML file that needs nothing else, and its plots as files beside it.
+"""Write a report on a model: one self-contained HTML file, and its plots as files beside it.
 
-What the network is, how it learned, how good it is, where it fails and why, and how to repeat it; readable without
-colours, on a phone, in the dark, and by a screen reader.
+It shows training curves, layers, accuracy, mistakes with explanations, and how to reproduce the model. It can be read
+without colours, on a phone, in dark mode and with a screen reader.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
 def write_report(
     model: Model, output: str | Path | None = None, *, data: Data | None = None, data_dir: str | Path | None = None
 ) -> Path:
-    """Measure a model on its test images and write a report of it.
+    """Measure a model on its test images and write a report on it.
 
     Args:
-        model: a shipped model's name, a weights file or a run folder; of a run folder the curves are shown too.
-        output: the HTML file. Default: ``report.html`` in the run folder, otherwise here. Its plots go into a folder
-            beside it, of its name without the ending, as SVG and PNG.
+        model: a shipped model's name, a weights file or a run folder; a run folder's training curves are shown too.
+        output: the HTML file. Default: ``report.html`` in the run folder, else in the current folder. The plots are
+            also saved as SVG and PNG, in a folder with the same name without ``.html``.
         data: a dataset's name or path, or an ``ImageDataset``. Default: the data that the model was trained on.
-        data_dir: the folder that holds, or will hold, CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
+        data_dir: the folder for CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
 
     Returns:
         the HTML file.
 
     Raises:
-        UserError: there is no such model or data, the two do not fit, or the run's own files are damaged; or the extra
-            ``report`` is not installed (``PackageMissing``).
-        RunError: the model gives nan or infinite logits, or the report cannot be written.
+        UserError: the model or the data does not exist, they do not fit each other, or the run's files are damaged; or
+            the extra ``report`` is not installed (``PackageMissing``).
+        RunError: the model's logits are nan or infinite, or the report cannot be written.
     """
     require("matplotlib", "jinja2", "captum", by="the report", extra="report")
     path = take("output", output, Path | None, "a path")
     folder_of_data = take("data_dir", data_dir, Path | None, "a path")
     path = path or (run_folder_of(model) or Path()) / "report.html"
     if path.is_dir():
-        raise UserError(f"--output {path} is a folder: expected a file such as {path / 'report.html'}")
+        raise UserError(f"--output {path} is a folder: expected a file, for example {path / 'report.html'}")
     folder = path.with_suffix("")
     if folder == path or (folder.exists() and not folder.is_dir()):
-        raise UserError(f"--output {path}: expected a name such as report.html, beside whose file a folder can stand")
+        raise UserError(f"--output {path}: no room for the plots' folder {folder}; expected a name such as report.html")
     check_output(path)
     check_output(folder / "file")
     subject = _study(model, data, folder_of_data)
@@ -72,7 +72,7 @@ def write_report(
 
 
 def _study(model: Model, data: Data | None, data_dir: Path | None) -> Subject:
-    """Read the model and everything of its run, and ask it about the test images, once."""
+    """Read the model and its run's files, and compute its logits on the test images, once."""
     classifier, metadata, checksum = load_described(model)
     run = run_folder_of(model)
     history = read_metrics(run) if run else []
@@ -96,7 +96,7 @@ def _study(model: Model, data: Data | None, data_dir: Path | None) -> Subject:
 
 
 def render(subject: Subject, sections: list[Section]) -> str:
-    """The page."""
+    """Render the page as HTML."""
     import jinja2
 
     evaluation, summary = subject.evaluation, subject.summary
@@ -106,19 +106,19 @@ def render(subject: Subject, sections: list[Section]) -> str:
     )
     return template.render(
         title=subject.name,
-        subtitle=shown(f"the network {subject.model.name} on {subject.test.name}"),
+        subtitle=shown(f"{subject.model.name} on {subject.test.name}"),
         headline=[
             (
                 "test accuracy",
                 f"{evaluation.accuracy:.2%}",
-                f"95% interval {low:.2%} to {high:.2%}, {len(subject.test):,} images",
+                f"95% interval {low:.2%} to {high:.2%}; {len(subject.test):,} images",
             ),
             (
                 "parameters",
                 f"{summary.num_parameters:,}",
-                f"budget {summary.budget:,}: {'met' if summary.within_budget else 'exceeded'}",
+                f"{'within' if summary.within_budget else 'over'} the budget of {summary.budget:,}",
             ),
-            ("multiply-adds", f"{summary.num_multiply_adds / 1e6:.1f} M", "forward, one image"),
+            ("multiply-adds", f"{summary.num_multiply_adds / 1e6:.1f} M", "one image, forward pass"),
             ("calibration error", f"{evaluation.ece:.4f}", f"negative log-likelihood {evaluation.nll:.4f}"),
         ],
         sections=sections,

@@ -1,4 +1,4 @@
-"""The sections of a report: what each shows of a model, drawn and said."""
+"""Make the sections of a report: their texts, plots and pictures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MISTAKES = 25
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing in a report: its file's name, what it shows, its content in a sentence for those who do not see it."""
+    """A plot in a report: its file's name, a title, and a description for readers who cannot see it."""
 
     name: str
     title: str
@@ -47,9 +47,9 @@ class Plot:
 
     @property
     def inline(self) -> str:
-        """The drawing for a page: in the page's ink, and with names that no other drawing in it has."""
+        """The plot as SVG for a page: in the page's text colour, and with ids that are unique in the page."""
 
-        def adapted(tag: re.Match[str]) -> str:  # tags alone: what stands between them may be a class's name
+        def adapted(tag: re.Match[str]) -> str:  # change tags only: the text between them may be a class's name
             prefixed = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.name}-", tag[0])
             return prefixed.replace(plots.INK, "currentColor")
 
@@ -58,7 +58,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report; of what a section can hold, most hold one thing."""
+    """A part of a report: a title, a text, and usually one of the other fields."""
 
     id: str
     title: str
@@ -72,7 +72,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a report is about, read and measured."""
+    """Everything that a report shows: the model, its run's files, and its results."""
 
     name: str
     model: Classifier
@@ -88,16 +88,16 @@ class Subject:
 
     @property
     def classes(self) -> list[str]:
-        """The class names as a page can show them."""
+        """The class names, with unprintable characters escaped."""
         return [shown(name) for name in self.model.classes]
 
 
 def sections_of(subject: Subject) -> tuple[list[Section], dict[str, Image.Image]]:
-    """All sections in their order; and the pictures of pixels among them, by name."""
+    """Return the sections in order, and the pictures among them by name."""
     pictures = {"augmentation": preview(subject.train, _augmentation(subject.metadata))}
     mistakes, pictures["mistakes"] = _mistakes(subject)
     parts = [_learning(subject), _network(subject), _accuracy(subject), mistakes]
-    return [*parts, _augmented(pictures["augmentation"]), _filters(subject), _reproduce(subject)], pictures
+    return [*parts, _augmented(subject, pictures["augmentation"]), _filters(subject), _reproduce(subject)], pictures
 
 
 def _plot(name: str, title: str, description: str, figure: Figure, *, wide: bool = False) -> Plot:
@@ -106,23 +106,24 @@ def _plot(name: str, title: str, description: str, figure: Figure, *, wide: bool
 
 def _learning(subject: Subject) -> Section:
     if not subject.history:
-        text = "A weights file carries no history: a report of the run's folder shows its curves."
-        return Section("learning", "How it learned", text)
+        text = "No training curves: a weights file does not contain them. A report on a run folder shows them."
+        return Section("learning", "Training curves", text)
     first, last = subject.history[0], subject.history[-1]
     description = (
-        f"Over {len(subject.history)} epochs the training loss goes from {first['train_loss']:.3f} to"
-        f" {last['train_loss']:.3f}, and training accuracy from {first['train_accuracy']:.1%} to"
+        f"Over {len(subject.history)} epochs, training loss goes from {first['train_loss']:.3f} to"
+        f" {last['train_loss']:.3f} and training accuracy from {first['train_accuracy']:.1%} to"
         f" {last['train_accuracy']:.1%}."
     )
     if last["validation_accuracy"] is not None:
         description += f" Validation accuracy ends at {last['validation_accuracy']:.1%}."
     text = (
-        "Training is measured on augmented images while the weights move (later, with some recipes, on small or on the"
-        " harder ones alone); validation on images held out of training, with the averaged weights."
+        "Training loss and accuracy are measured on augmented images while the weights change; some recipes also train"
+        " on small images at first, and later on the harder images only. Validation uses held-out images and the"
+        " averaged weights."
     )
     figure = plots.curves(subject.history)
-    drawn = _plot("curves", "Loss, accuracy and learning rate, by epoch", description, figure, wide=True)
-    return Section("learning", "How it learned", text, [drawn])
+    drawn = _plot("curves", "Loss, accuracy and learning rate by epoch", description, figure, wide=True)
+    return Section("learning", "Training curves", text, [drawn])
 
 
 def _network(subject: Subject) -> Section:
@@ -131,9 +132,11 @@ def _network(subject: Subject) -> Section:
     drawn = []
     if figure is not None:
         description = f"Nested squares over the image; the last layer's is {summary.receptive_field} pixels wide."
-        title = "What one unit in the middle sees, layer by layer"
+        title = "The middle unit's receptive field, layer by layer"
         drawn.append(_plot("receptive_field", title, description, figure))
-    text = "A unit of a layer sees a square of the image, its receptive field; beyond the edge it sees padding."
+    text = (
+        "Each unit of a layer depends on a square of the image, its receptive field. Outside the image it sees padding."
+    )
     return Section("network", "The network", text, drawn, layers=summary)
 
 
@@ -144,33 +147,34 @@ def _accuracy(subject: Subject) -> Section:
     worst, best = min(known, key=lambda name: known[name]), max(known, key=lambda name: known[name])
     table = torch.tensor(evaluation.confusion)
     table.fill_diagonal_(0)
-    true, taken = divmod(int(table.argmax()), len(classes))
-    matrix = f"The commonest mistake: {classes[true]} taken for {classes[taken]}, {int(table.max())} times."
-    bars = f"Best: {best}, {known[best]:.1%}. Worst: {worst}, {known[worst]:.1%}."
+    true, predicted = divmod(int(table.argmax()), len(classes))
+    matrix = f"Most common mistake: {classes[true]} predicted as {classes[predicted]}, {int(table.max())} times."
+    bars = f"Best class: {best}, {known[best]:.1%}. Worst class: {worst}, {known[worst]:.1%}."
     confidence = subject.logits.double().softmax(1).max(1).values.mean().item()
     sure = (
         f"Mean confidence {confidence:.1%}, accuracy {evaluation.accuracy:.1%}; calibration error {evaluation.ece:.4f}."
     )
     return Section(
         "accuracy",
-        "How good it is",
+        "Accuracy and calibration",
         f"{matrix} {bars} {sure}",
         [
             _plot(
                 "confusion",
-                "Confusion, in percent of each class",
+                "Confusion matrix, in percent of each true class",
                 matrix,
                 plots.confusion(evaluation.confusion, classes),
             ),
             _plot(
                 "per_class",
-                "Accuracy by class",
+                "Accuracy of each class",
                 bars,
                 plots.per_class(evaluation.per_class_accuracy, evaluation.accuracy),
             ),
             _plot(
                 "reliability",
-                "Reliability: is it as right as it is sure? Below the dotted line it is too sure",
+                "Calibration: accuracy at each confidence, in bins with at least 0.1% of the images. Below the dotted"
+                " line, the model is overconfident",
                 sure,
                 plots.reliability(subject.logits, subject.test.labels.cpu()),
             ),
@@ -179,9 +183,9 @@ def _accuracy(subject: Subject) -> Section:
 
 
 def _mistakes(subject: Subject) -> tuple[Section, Image.Image]:
-    """The mistakes that the model is surest of, with what it saw; and all of them on one page."""
-    confidence, answers = subject.logits.double().softmax(1).max(1)
-    wrong = (answers != subject.test.labels.cpu()).nonzero().flatten()
+    """Show the mistakes with the highest confidence, each with Grad-CAM; also draw them all in one picture."""
+    confidence, predicted = subject.logits.double().softmax(1).max(1)
+    wrong = (predicted != subject.test.labels.cpu()).nonzero().flatten()
     worst = wrong[confidence[wrong].argsort(descending=True)[:_MISTAKES]]
     side, gap, columns = 96, 6, 5
     _, height, width = subject.model.input_size
@@ -189,7 +193,7 @@ def _mistakes(subject: Subject) -> tuple[Section, Image.Image]:
     page = Image.new("RGB", (columns * (2 * side + 3 * gap), max(1, -(-len(worst) // columns)) * (side + gap)), "white")
     found = []
     if len(worst) > 0:
-        maps = grad_cam(subject.model, subject.test.images[worst], answers[worst])
+        maps = grad_cam(subject.model, subject.test.images[worst], predicted[worst])
         for place, (index, seen) in enumerate(zip(worst.tolist(), maps, strict=True)):
             pixels = Image.fromarray(subject.test.images[index].permute(1, 2, 0).cpu().numpy())
             large = pixels.resize(size, Image.Resampling.NEAREST)
@@ -201,21 +205,21 @@ def _mistakes(subject: Subject) -> tuple[Section, Image.Image]:
                 {
                     "index": index,
                     "label": subject.classes[int(subject.test.labels[index])],
-                    "taken_for": subject.classes[int(answers[index])],
+                    "predicted": subject.classes[int(predicted[index])],
                     "confidence": f"{confidence[index]:.1%}",
                     "image": _source(pixels),
                     "heat": _source(heated),
                 }
             )
     text = (
-        f"{len(wrong):,} of {len(subject.test):,} test images are taken for something else. The {len(found)} of them"
-        " that it is surest of, each with Grad-CAM beside it: bright is what spoke for the wrong class."
+        f"{len(wrong):,} of {len(subject.test):,} test images are misclassified. These are the {len(found)} with the"
+        " highest confidence. The heat map (Grad-CAM) beside each is bright where the image supports the wrong class."
     )
-    return Section("mistakes", "Its most confident mistakes", text, mistakes=found), page
+    return Section("mistakes", "Most confident mistakes", text, mistakes=found), page
 
 
 def _augmentation(metadata: dict[str, Any]) -> AugmentConfig:
-    """As the recipe in the file has it; what it does not know was not done."""
+    """Read the augmentation from the recipe in the file; a missing setting means that it was not used."""
     try:
         settings = {**before(AugmentConfig), **metadata["recipe"]["augment"]}
         settings["cutout_size"] = tuple(settings["cutout_size"])
@@ -226,17 +230,17 @@ def _augmentation(metadata: dict[str, Any]) -> AugmentConfig:
         ) from error
 
 
-def _augmented(picture: Image.Image) -> Section:
+def _augmented(subject: Subject, picture: Image.Image) -> Section:
     described = {
         "source": _source(picture),
-        "description": "A row for each class: an image at the left, nine augmentations of it beside it.",
+        "description": "One row per class: an image on the left, then nine augmented versions of it.",
         "width": picture.width,
         "height": picture.height,
     }
     return Section(
         "augmentation",
-        "What it was trained on",
-        "One image of each class, and what training made of it.",
+        "Training data and augmentation",
+        f"One training image of each class of {shown(subject.train.name)}, and nine augmented versions of it.",
         picture=described,
     )
 
@@ -244,15 +248,17 @@ def _augmented(picture: Image.Image) -> Section:
 def _filters(subject: Subject) -> Section:
     first = next((module for module in subject.model.modules() if isinstance(module, nn.Conv2d)), None)
     if first is None or first.in_channels != 3:
-        return Section("filters", "Its first filters", "The first layer does not look at the three colours.")
-    description = f"{first.out_channels} kernels of {first.kernel_size[0]}x{first.kernel_size[1]} pixels, as colours."
+        return Section("filters", "First-layer filters", "No picture: the first layer's input is not an RGB image.")
+    description = (
+        f"{first.out_channels} kernels of {first.kernel_size[0]}x{first.kernel_size[1]} pixels, shown as colours."
+    )
     drawn = _plot(
         "filters",
-        "The kernels of the first layer, each on a scale of its own; grey is zero",
+        "The first layer's kernels, each scaled separately; grey is zero",
         description,
         plots.filters(first.weight),
     )
-    return Section("filters", "Its first filters", "", [drawn])
+    return Section("filters", "First-layer filters", "", [drawn])
 
 
 def _reproduce(subject: Subject) -> Section:
@@ -265,7 +271,10 @@ def _reproduce(subject: Subject) -> Section:
         ("SHA-256 of the weights file", subject.checksum),
     ]
     return Section(
-        "reproduce", "To repeat it", "The same seed gives the same weights on the same machine and versions.", code=code
+        "reproduce",
+        "Reproduce",
+        "On the same machine with the same versions, the same seed gives the same weights.",
+        code=code,
     )
 
 

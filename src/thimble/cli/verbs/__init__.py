@@ -1,7 +1,7 @@
-"""The verbs, one to a file, named as typed: each reads its options, calls what does the work, and prints.
+"""The verbs, one to a file: each parses its options, calls the code that does the work, and prints.
 
-The folder is the list. A file's function of its own name is the verb; it returns the exit code. ``train`` alone is a
-function of the arguments that makes the verb, because its defaults follow from them.
+The folder is the list: in each file, the function with the file's name is the verb, and returns the exit code. Only
+``train`` differs: it takes the arguments and returns the verb, because its defaults depend on them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 
 
 def list_verbs() -> list[str]:
-    """The names of the verbs: ``train``, where everybody begins, then the others in the order of the alphabet."""
+    """Return the names of the verbs: ``train``, where everybody begins, then the others in alphabetical order."""
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(names, key=lambda name: (name != "train", name))
 
 
 def find_verbs(arguments: Sequence[str]) -> dict[str, Callable[..., int]]:
-    """The verbs by name, with defaults that follow from the arguments of this call.
+    """Return the verbs by name; train's defaults depend on the arguments.
 
     Args:
         arguments: the verb and its options, as typed.

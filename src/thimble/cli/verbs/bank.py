@@ -1,4 +1,4 @@
-"""The verb bank: a teacher's answers to several views of every training image, for ``train --bank``."""
+"""The verb bank: store teachers' logits for several views of every training image, for ``train --bank``."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def bank(
     data_dir: Path | None = None,
     device: Literal["auto", "cpu", "gpu"] = "auto",
 ) -> int:
-    """Ask MODELs about several views of every training image, once, and write their answers to a file.
+    """Compute teachers' logits for several augmented views of every training image, once, and write them to a file.
 
-    A student that learns from the file, thimble train --bank FILE, is spared its teachers' arithmetic. Several teachers
-    answer by the mean of their logits. Interrupted, the same command goes on.
+    thimble train --bank FILE then learns from the file without running the teachers. The logits of several teachers
+    are averaged. If it is interrupted, run the same command again to continue.
 
     Args:
-        models: The teachers, each a shipped model's name, a weights file or a run folder.
-        output: The file to write, or to go on with.
+        models: The teachers: shipped models' names, weights files or run folders.
+        output: The file to write, or to continue.
         data: The dataset whose training images to use.
-        data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
-        device: Where the teachers answer: a GPU if there is one, else the CPU.
+        data_dir: Folder that contains `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
+        device: Where to run the teachers; auto uses a GPU if there is one, else the CPU.
     """
     from thimble.training.tricks.bank import make_bank
 

@@ -15,15 +15,15 @@ def card(
     data: Data | None = None,
     data_dir: Path | None = None,
 ) -> int:
-    """Write a model card of MODEL, as Hugging Face shows it: only what its file records, or what is measured now.
+    """Write a model card for MODEL in Hugging Face's format, from what its file records or from a new measurement.
 
     Args:
         model: A shipped model's name, a weights file or a run folder.
-        output: Markdown file to write, replaced if it exists. Default: the card is printed.
-        repo: The repository that it is for, OWNER/NAME.
-        measure: Test MODEL on the test images now, instead of telling what its file records.
-        data: To measure, the dataset whose test images to use. Default: the one that MODEL was trained on.
-        data_dir: Folder that holds `cifar-10-batches-bin/`, to measure. Default: $THIMBLE_DATA, else the user's cache.
+        output: Markdown file to write; an existing file is replaced. Default: print the card.
+        repo: The Hugging Face repository that the card is for, OWNER/NAME.
+        measure: Measure MODEL on the test images now, instead of using the results that its file records.
+        data: The dataset to measure on. Default: the one that MODEL was trained on.
+        data_dir: Folder that contains `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
     """
     from thimble.sharing.card import model_card, write_card
 

@@ -14,17 +14,16 @@ def compare(
     output: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Compare MODELs of the same classes: cost and score of each, and which differ by more than chance.
+    """Compare MODELs with the same classes: the size and accuracy of each, and which differ by more than chance.
 
-    Each two are tested, image by image, with McNemar's exact test, and its p-values corrected by Holm's method for so
-    many pairs. It tells about these weights on these test images, not about the recipes, for which it takes several
-    seeds of each.
+    McNemar's exact test compares each pair image by image; Holm's method corrects the p-values for the number of
+    pairs. The result is about these weights on these test images. To compare recipes, train several seeds of each.
 
     Args:
-        models: At least two, each a shipped model's name, a weights file or a run folder.
-        data: The dataset whose test images to use. Default: the one that the first MODEL was trained on.
-        data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
-        output: Image file for the curves of the run folders over one another, .png or .svg. Default: none is drawn.
+        models: At least two: shipped models' names, weights files or run folders.
+        data: The dataset to measure on. Default: the one that the first MODEL was trained on.
+        data_dir: Folder that contains `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
+        output: Image file (.png or .svg) for the training curves of the run folders in one plot. Default: no plot.
         json: Print JSON instead of tables.
     """
     from thimble.measuring.comparison import compare as compare_models
@@ -42,7 +41,7 @@ def compare(
     if output is None:
         return 0
     if not result.curves:
-        return fail(f"--output {output}: none of the models has curves to draw; expected a run folder among them", 2)
+        return fail(f"--output {output}: none of the models has training curves; expected at least one run folder", 2)
     save_drawing(result.curves, output)
     if not json:
         say(f"wrote {output}")

@@ -17,13 +17,13 @@ def data(
     preview: Path | None = None,
     seed: int = 0,
 ) -> int:
-    """Get a dataset, check it and say what is in it; draw what the augmentation does to it.
+    """Download a dataset, check it and show what it contains; draw examples of the augmentation.
 
     Args:
-        data: The dataset.
-        data_dir: Folder that holds (or will hold) `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the cache.
-        preview: Image file to draw: one image of each class beside augmentations of it.
-        seed: Which images and which augmentations to draw.
+        data: The dataset: a name, or a path.
+        data_dir: Folder for `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
+        preview: Image file to write: one image of each class, next to augmented versions of it.
+        seed: Random seed of the preview: chooses the images and the augmentations.
     """
     from thimble.cli.tables import print_dataset
     from thimble.data.image_files import check_picture, save_image

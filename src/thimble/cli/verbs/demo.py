@@ -15,18 +15,18 @@ def demo(
     host: str = "127.0.0.1",
     port: int = 7860,
 ) -> int:
-    """Serve a page to drop images on: what a model takes them for, how sure it is, where it looked, and how fast.
+    """Serve a web page for trying models on images: predicted class, confidence, heat map (Grad-CAM) and time.
 
     Args:
-        model: More models to choose from than the shipped ones: weights files or run folders. The first is shown first.
-        host: The address to serve at, and the name that is answered beside localhost. The default is for this machine
-            alone; 0.0.0.0 lets the whole network in, by every IP address and by this machine's name.
-        port: The port to serve at; 0 for any that is free.
+        model: Weights files or run folders to offer beside the shipped models. The first one is selected at the start.
+        host: The address to serve at; the page opens under this name and localhost. The default is reachable from this
+            machine only; 0.0.0.0 is reachable from the whole network, by any IP address or this machine's name.
+        port: The port to serve at; 0 chooses a free one.
     """
     from thimble.demo.answers import Models
     from thimble.demo.page import serve
 
     with serve(Models(model), host, port) as address:
-        say(f"Thimble is at {address}; Ctrl-C ends it")
+        say(f"Thimble runs at {address}; press Ctrl-C to stop it")
         while True:
             time.sleep(3600)

@@ -14,13 +14,13 @@ def evaluate(
     flip: bool = False,
     json: bool = False,
 ) -> int:
-    """Measure MODEL on the test images: accuracy with its interval, per class, confusion, likelihood, calibration.
+    """Measure MODEL on the test images: accuracy and its interval, likelihood, calibration, confusion matrix.
 
     Args:
-        model: A shipped model's name, a weights file, a run folder or an ONNX file that thimble export wrote.
-        data: The dataset whose test images to use. Default: the one that MODEL was trained on.
-        data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
-        flip: Average the logits of every image and its mirror image (test-time augmentation).
+        model: A shipped model's name, a weights file, a run folder or an ONNX file written by thimble export.
+        data: The dataset to measure on. Default: the one that MODEL was trained on.
+        data_dir: Folder that contains `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
+        flip: Test-time augmentation: average the logits of every image and its mirror image.
         json: Print JSON instead of tables.
     """
     from thimble.data.sources import source_for
@@ -28,7 +28,7 @@ def evaluate(
     from thimble.measuring.evaluation import evaluate as evaluate_model
     from thimble.storage.find import load_model
 
-    # Before the data: a wrong name should not wait for a download.
+    # Load the model first: a wrong name should not wait for a download.
     loaded = open_exported(model) if model.endswith(".onnx") else load_model(model)
     dataset = source_for(data, loaded.data, model, data_dir).load("test", progress=True)
     if isinstance(loaded, ExportedModel):

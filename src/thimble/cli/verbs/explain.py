@@ -17,13 +17,13 @@ def explain(
     class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None,
     output: Path = Path("explanation.png"),
 ) -> int:
-    """Show what in an image speaks for a class: Grad-CAM and integrated gradients over it, a row for each image.
+    """Draw which parts of an image made the model choose a class, by Grad-CAM and integrated gradients.
 
     Args:
-        images: Image files. One that is none is reported, and the others are still explained; exit code 2.
+        images: Image files, one row each. If one cannot be read, the others are still explained; exit code 2.
         model: A shipped model's name, a weights file or a run folder.
-        class_name: The class to explain. Default: of each image, the one that MODEL takes it for.
-        output: Image file to draw, in the format that its ending says.
+        class_name: The class to explain. Default: the predicted class of each image.
+        output: Image file to write; its ending chooses the format.
     """
     if not images:
         raise UserError("no image given: expected thimble explain IMAGE...")
@@ -40,7 +40,7 @@ def explain(
     classifier = load_model(model)
     check_picture(output, page_size([picture_size(classifier.input_size[1:])] * len(images)))
     if class_name is not None:
-        find_class(classifier, class_name)  # a mistake to be told once, not of every image
+        find_class(classifier, class_name)  # report a wrong name once, not for every image
     explanations, code = [], 0
     for image in images:
         try:

@@ -10,7 +10,7 @@ import tyro
 from thimble.cli.options import Data, Model, print_json
 from thimble.exporting.formats import FormatName, describe_formats
 
-_FORMATS = f"What to write. {describe_formats()}."
+_FORMATS = f"The file format. {describe_formats()}."
 
 
 def export(
@@ -23,19 +23,21 @@ def export(
     data_dir: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Turn MODEL into a file that runs without Thimble, checked against PyTorch on 1,000 images before it is written.
+    """Export MODEL to a file that runs without Thimble.
 
-    The ranges of an int8 file are those of training images. A file that fails its check is not written; exit code 1.
+    The file is compared with PyTorch on 1,000 images first; if it differs too much, it is not written; exit code 1. An
+    int8 file is calibrated on training images.
 
     Args:
         model: A shipped model's name, a weights file or a run folder.
-        output: The file, replaced if it exists. Default: MODEL's architecture and the format's ending, here.
-        preprocess: Normalise inside the file, which takes uint8 pixels (N, height, width, 3), red first; without, it
-            takes normalised float32 (N, 3, height, width).
-        softmax: Give probabilities instead of logits.
-        data: The dataset that MODEL was trained on: its training images calibrate int8 files, and its test images check
-            every file. Default: the one that MODEL records.
-        data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
+        output: File to write; an existing file is replaced. Default: in the current folder, named after MODEL's
+            architecture and the format.
+        preprocess: Without this flag the file takes uint8 RGB images (N, height, width, 3) and normalises them itself.
+            With it, it takes normalised float32 images (N, 3, height, width).
+        softmax: Output probabilities instead of logits.
+        data: The dataset that MODEL was trained on: its training images calibrate int8 files, its test images check the
+            file. Default: the one that MODEL records.
+        data_dir: Folder that contains `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
         json: Print JSON instead of a table.
     """
     from thimble.exporting.export import export as export_model

@@ -7,13 +7,13 @@ from thimble.errors import UserError
 
 
 def predict(images: Images, model: str = "reference", top: int = 5, json: bool = False) -> int:
-    """Say what images show: the most probable classes of each.
+    """Classify images: show the most probable classes of each.
 
     Args:
-        images: Image files such as PNG, JPEG, WebP or TIFF, of any size that decodes in 600 MB. One that is none is
-            reported, and the others are still answered; exit code 2.
+        images: Image files (PNG, JPEG, WebP, TIFF, ...) that take at most 600 MB to decode. If one cannot be read, the
+            others are still classified; exit code 2.
         model: A shipped model's name, a weights file or a run folder.
-        top: How many classes to name.
+        top: How many classes to show.
         json: Print JSON instead of a table.
     """
     if not images:

@@ -13,14 +13,14 @@ def report(
     data: Data | None = None,
     data_dir: Path | None = None,
 ) -> int:
-    """Write a report of MODEL: one HTML file with how it learned, how good it is, where it fails and why.
+    """Write a report on MODEL, one HTML file: training curves, layers, accuracy, mistakes, explanations.
 
     Args:
-        model: A shipped model's name, a weights file or a run folder. Only of a run folder are the curves known.
-        output: HTML file to write; its plots go into a folder beside it, of its name without the ending. Default:
-            report.html in the run folder, for other MODELs here.
-        data: The dataset whose test images to use. Default: the one that MODEL was trained on.
-        data_dir: Folder that holds `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
+        model: A shipped model's name, a weights file or a run folder. Only a run folder has training curves.
+        output: HTML file to write; the plots are saved too, in a folder with the same name without .html. Default:
+            report.html in the run folder, or in the current folder if MODEL is not a run folder.
+        data: The dataset to measure on. Default: the one that MODEL was trained on.
+        data_dir: Folder that contains `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
     """
     from thimble.reporting.report import write_report
 

@@ -7,12 +7,12 @@ from thimble.errors import RunError, UserError
 
 
 def summary(model: Model = "reference", max_params: int | None = None, json: bool = False) -> int:
-    """Show what MODEL is made of: per layer its output, parameters, multiply-adds and receptive field; and the budget.
+    """Show MODEL's layers: output shapes, parameters, multiply-adds, receptive fields; and the parameter budget.
 
     Args:
         model: A shipped model's name, an architecture's name, a weights file or a run folder.
-        max_params: The most parameters that MODEL may have; exit code 1 if it has more. Default: Thimble's 150,576,
-            which is only shown.
+        max_params: Exit with code 1 if MODEL has more parameters than this. Default: only show whether it is within
+            Thimble's budget of 150,576.
         json: Print JSON instead of a table.
     """
     from thimble.measuring.summary import BUDGET, summarize

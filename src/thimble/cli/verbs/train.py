@@ -15,7 +15,7 @@ from thimble.training.recipes import DEFAULT_RECIPE, Recipe, find_recipe
 
 
 def train(arguments: Sequence[str]) -> Callable[..., int]:
-    """The verb, whose defaults are those of the recipe that its arguments name, or of the run that they resume."""
+    """Return the verb; its defaults are those of the named recipe, or of the run to resume."""
     named, resumed = value_of(arguments, "--recipe"), value_of(arguments, "--resume")
     if named is not None and resumed is not None:
         raise UserError("use --recipe or --resume, not both: a resumed run keeps its recipe")
@@ -23,7 +23,7 @@ def train(arguments: Sequence[str]) -> Callable[..., int]:
     if resumed is not None:
         from thimble.training.config_file import read_config
 
-        # Two flags that are asked for each time: a run that began with them does not go on with them.
+        # A resumed run does not inherit these two flags: they must be given each time.
         defaults = read_config(expanded(resumed)).changed(fallback=False, overwrite=False)
 
     def train(
@@ -32,19 +32,19 @@ def train(arguments: Sequence[str]) -> Callable[..., int]:
         resume: Path | None = None,
         report: bool = True,
     ) -> int:
-        """Train a model, test it once, and leave weights, logs and a report in a run folder.
+        """Train a model, test it once, and save weights, logs and a report in a run folder.
 
         Args:
-            recipe: Where the settings start from: every other option changes one of them. With --help, shows them.
-            resume: Go on with an interrupted run: its folder. Its recipe stays as it is.
-            report: Write report.html at the end: what the network learned, where it fails and why. Needs
-                thimble-nets[report]; without it the run ends with a line that says so.
+            recipe: The settings to start from; every other option changes one of them. Add --help to see them.
+            resume: Folder of an interrupted run to continue. A resumed run keeps its recipe.
+            report: Do not write report.html at the end. (The report needs thimble-nets[report]; if that is missing, the
+                run ends with a message and without a report.)
         """
         from thimble.cli.training_bars import TrainingConsole
         from thimble.training.fabric import launched
         from thimble.training.train import train as train_model
 
-        if launched().rank != 0:  # under torchrun, the first process speaks for all
+        if launched().rank != 0:  # under torchrun, only the first process prints
             train_model(config, resume=resume)
             return 0
         with TrainingConsole() as observer:
@@ -58,14 +58,14 @@ def train(arguments: Sequence[str]) -> Callable[..., int]:
 
 
 def _report(run: Path, data_dir: Path | None) -> None:
-    """Write the report of a run that is trained and saved; or say what to install for it."""
+    """Write the report of a finished run, or print what to install for it."""
     from thimble.reporting.report import write_report
     from thimble.system.extras import PackageMissing
 
     try:
-        with locked(run):  # else a run that overwrites this one could get its report
+        with locked(run):  # else a run that overwrites this one could get this report
             say(f"report: {write_report(run, data_dir=data_dir)}")
-    except PackageMissing as error:  # a training needs the core alone
-        say(f"no report.html: {error}; thimble report {run} writes it then")
+    except PackageMissing as error:  # training needs only the core
+        say(f"no report.html: {error}; then thimble report {run} writes it")
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted: {run} is trained and saved; thimble report {run} writes its report") from None
