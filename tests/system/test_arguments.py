@@ -206,6 +206,6 @@ def test_home_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             call("~/missing")
     with pytest.raises(UserError, match=r"home/missing"):
         read_image(adopted("~/missing", Path))
-    with pytest.raises(UserError, match=r"home/gone is no folder"):
+    with pytest.raises(UserError, match=r"home/gone is not a folder"):
         check_drawing(Path("~/gone/x.png"))
     assert not os.path.lexists("~")
