@@ -110,7 +110,7 @@ def test_file_in_place_of_a_folder(tmp_path: Path) -> None:
     assert "is a file: expected a folder" in message(UserError, tmp_path / "file")
     message(UserError, tmp_path / "file" / "below")
     (tmp_path / "cifar-10-batches-bin").write_text("")
-    assert "is no folder" in message(UserError, tmp_path)
+    assert "is not a folder" in message(UserError, tmp_path)
 
 
 def test_empty_folder_and_dangling_link_are_not_overwritten(tmp_path: Path) -> None:

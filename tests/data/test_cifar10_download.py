@@ -139,10 +139,10 @@ def test_wrong_size_and_wrong_checksum_are_named(
     text = message(DataUnavailable, tmp_path)
     assert f"/portal (delivered 19 bytes, expected {len(body):,})" in text
     found = hashlib.md5(tampered, usedforsecurity=False).hexdigest()
-    assert f"/tampered (delivered a file of MD5 {found}, expected {cifar10.ARCHIVE_MD5})" in text
+    assert f"/tampered (delivered a file with MD5 {found}, expected {cifar10.ARCHIVE_MD5})" in text
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(cifar10, "ARCHIVE_MD5", found)
-    assert f"delivered a file of SHA256 {hashlib.sha256(tampered).hexdigest()}" in message(DataUnavailable, tmp_path)
+    assert f"delivered a file with SHA256 {hashlib.sha256(tampered).hexdigest()}" in message(DataUnavailable, tmp_path)
 
 
 def test_every_source_is_named_with_its_reason_and_what_to_do(
@@ -212,8 +212,8 @@ def test_archive_with_an_endless_or_broken_file_is_refused(
     member.size = 3073 * RECORDS + 1
     for body, found in [
         (archive([(member, bytes(member.size))]), f"has {member.size:,} bytes: expected {3073 * RECORDS:,}"),
-        (b"not an archive at all", "cannot be unpacked"),
-        (archive()[:-2000], "cannot be unpacked"),
+        (b"not an archive at all", "cannot unpack"),
+        (archive()[:-2000], "cannot unpack"),
     ]:
         declare(monkeypatch, body)
         monkeypatch.setattr(cifar10, "SOURCES", (server.serve("/a", body),))

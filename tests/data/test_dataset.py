@@ -135,7 +135,7 @@ def test_normalize_keeps_the_memory_format_and_the_images() -> None:
 
 def test_load_dataset_refuses_unknown_names() -> None:
     with pytest.raises(
-        UserError, match="--data mnist is no dataset's name, and no such path: expected cifar10, shapes10 or a path"
+        UserError, match="--data mnist is neither a dataset's name nor a path: expected cifar10, shapes10 or a path"
     ):
         load_dataset("mnist", "train")
     with pytest.raises(UserError, match="unknown part 'validation'"):

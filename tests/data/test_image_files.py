@@ -285,7 +285,7 @@ def test_no_program_is_run_and_no_stub_is_asked(tmp_path: Path) -> None:
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n%%EOF\n"
     for name, content in {"a.eps": eps, "a.png": eps, "a.svg": b"<svg></svg>", "a.fits": b"SIMPLE  =  T"}.items():
         (tmp_path / name).write_bytes(content)
-        assert "is no image of a format that Thimble reads" in failure(tmp_path / name)
+        assert "is not an image in a format that Thimble reads" in failure(tmp_path / name)
 
 
 def png(
@@ -330,7 +330,7 @@ def test_metadata_without_end_is_refused(
     chunk = kind, b"name\x00\x00" + bytes(1 << 17)
     path = tmp_path / "a.png"
     path = png(path, 8, 8, chunk) if place == "before" else png(path, 8, 8, end=chunk)
-    assert "too much beside its pixels" in failure(path)
+    assert "too much data besides its pixels" in failure(path)
     monkeypatch.setattr(opening, "_MOST_METADATA", 1 << 20)
     assert read_image(path).size == (8, 8)
 
@@ -426,7 +426,7 @@ def test_nothing_of_an_image_stays_in_memory(tmp_path: Path) -> None:
 def test_a_gif_of_comments_takes_no_hours(tmp_path: Path) -> None:
     start = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6) + b"!\xfe"
     (tmp_path / "a.gif").write_bytes(start + (b"\xff" + b"A" * 255) * 20_000 + b"\x00;")
-    assert "too much beside its pixels" in failure(tmp_path / "a.gif")
+    assert "too much data besides its pixels" in failure(tmp_path / "a.gif")
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

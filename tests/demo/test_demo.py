@@ -80,7 +80,7 @@ def test_it_answers_with_five_classes_a_picture_and_a_time(tmp_path: Path) -> No
         ("huge", r"^huge\.png is 9,000 x 7,000 = 63\.0 megapixels: expected at most 50 megapixels$"),
         ("heavy", r"^heavy\.png has 10\.0 MB: expected at most 10 MB$"),
         ("corrupt", r"^corrupt\.png is a damaged or truncated image"),
-        ("none", r"^none\.png is no image of a format that Thimble reads"),
+        ("none", r"^none\.png is not an image in a format that Thimble reads"),
         ("missing", r"^missing\.png does not exist"),
     ],
 )

@@ -193,7 +193,7 @@ def test_evaluate_a_weights_file(tmp_path: Path) -> None:
 
 def test_the_default_data_is_what_the_model_records(colours: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCES, "plain", f"{__name__}:Plain")
-    with pytest.raises(UserError, match=r"^colours records no dataset: name its data with --data, cifar10 or shapes10"):
+    with pytest.raises(UserError, match=r"^colours records no dataset: name its data with --data, for example cifar10"):
         evaluate(colours)
     colours.data = {"name": "plain"}
     assert evaluate(colours).accuracy == 1.0
@@ -222,7 +222,7 @@ def test_a_model_of_other_classes_is_the_users_mistake(colours: Classifier) -> N
 
 
 def test_a_dataset_of_another_size_or_of_none_is_the_users_mistake(colours: Classifier) -> None:
-    with pytest.raises(UserError, match=r"images of \(3, 16, 8\): model colours expected .*\(3, 8, 8\)"):
+    with pytest.raises(UserError, match=r"images of \(3, 16, 8\): model colours expects .*\(3, 8, 8\)"):
         evaluate(colours, dataset(plain(0).repeat(1, 1, 2, 1), [0]))
     with pytest.raises(UserError, match="plain has no images"):
         evaluate(colours, dataset(plain(), []))

@@ -144,7 +144,7 @@ def test_the_gradient_refuses_a_field_that_it_cannot_measure() -> None:
         receptive_field_by_gradient(model, "output.0", size=32)
     with pytest.raises(ValueError, match="no layer 'c9': expected one of c1"):
         receptive_field_by_gradient(model, "c9")
-    with pytest.raises(ValueError, match="without a Conv2d"):
+    with pytest.raises(ValueError, match="has no Conv2d layer"):
         receptive_field_by_gradient(nn.Sequential(nn.ReLU()))
     with pytest.raises(ValueError, match="without dilation"):
         receptive_field_by_gradient(nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(2, dilation=2)), size=32)

@@ -50,9 +50,9 @@ def test_the_defaults_are_valid_and_the_reference_recipe() -> None:
         ("sharpen_limit", math.nan, "a fraction from 0 to less than 1"),
         ("rotate_limit_degrees", 180.5, "degrees from 0 to 180"),
         ("rotate_limit_degrees", -1.0, "degrees from 0 to 180"),
-        ("cutout_size", (0.0, 0.5), "two growing fractions above 0, below 1"),
-        ("cutout_size", (0.5, 0.4), "two growing fractions above 0, below 1"),
-        ("cutout_size", (0.5, 1.1), "two growing fractions above 0, below 1"),
+        ("cutout_size", (0.0, 0.5), "two fractions above 0 and below 1, the smaller first"),
+        ("cutout_size", (0.5, 0.4), "two fractions above 0 and below 1, the smaller first"),
+        ("cutout_size", (0.5, 1.1), "two fractions above 0 and below 1, the smaller first"),
         ("augmenter", "kornia", "one of albumentations, batched"),
     ],
 )

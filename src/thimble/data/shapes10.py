@@ -1,9 +1,10 @@
-"""shapes10: ten classes of drawn 32x32 colour images, made on the spot from a seed, with no file and no network.
+"""Draw shapes10: 32x32 colour images in ten classes, computed from a seed, without files or network.
 
-A stand-in for CIFAR-10 with its sizes and channels: for a first try, for machines without the network, for tests. Every
-image shows one shape of any place, size, tilt, stretch and colour, at times faint, cut off or covered, on a darker,
-shaded and textured background with stray strokes, under noise. Shapes are signed distances, so that a smooth
-edge is a matter of clipping: Quilez, "2D distance functions", https://iquilezles.org/articles/distfunctions2d/.
+It replaces CIFAR-10, with the same image size, for a first try, for machines without internet, and for tests. Every
+image shows one shape of random position, size, rotation, stretch and colour, sometimes faint, cut off or partly
+covered. The background is darker, shaded and textured, with a few strokes; noise covers everything. A shape is a signed
+distance function, so clipping the distance gives a smooth edge: Quilez, "2D distance functions",
+https://iquilezles.org/articles/distfunctions2d/.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 from .dataset import ImageDataset
 from .source import Part, Source
 
-# float32 throughout; NumPy's stubs take float32 times a Python number for float64, so that it cannot be said.
+# All arrays are float32, but NumPy's type stubs make float32 times a Python number float64, so the type stays open.
 Array: TypeAlias = NDArray[Any]
 
-# Over all pixels of the 20,000 default training images, in 0..1; tests/data/test_shapes10.py holds them to the drawing.
+# Over all pixels of the 20,000 default training images, in 0..1; tests/data/test_shapes10.py checks them.
 MEAN = (0.3855, 0.3859, 0.3832)
 STD = (0.2198, 0.2184, 0.2180)
 
@@ -30,12 +31,13 @@ TRAIN_IMAGES, TRAIN_SEED = 20_000, 0
 TEST_IMAGES, TEST_SEED = 2_000, 1
 
 SIDE = 32
-# Images drawn at once, from a random stream of their own: many enough for NumPy, few enough for the processor's cache.
+# Images drawn at a time, each chunk from its own random stream: enough to be fast in NumPy, and small enough to fit the
+# processor's cache.
 _CHUNK = 200
 
 
 class Shapes10(Source):
-    """The built-in drawings, made on the spot."""
+    """The built-in drawings."""
 
     name = title = "shapes10"
 
@@ -45,15 +47,16 @@ class Shapes10(Source):
 
 
 def shapes10(num_images: int, seed: int = 0) -> ImageDataset:
-    """Draw labelled images, about 10,000 in a second on one core.
+    """Draw labelled images, about 10,000 per second on one core.
 
-    The same arguments give the same images; the first images of a larger set are a smaller set of the same seed; and of
-    ten consecutive images, counted from the first, each shows another class. Between processors and NumPy versions a
-    pixel may differ by one level, by the rounding of sines.
+    The same arguments give the same images. A smaller set is the beginning of a larger set with the same seed. Each
+    group of ten images, counted from the first, has one image of each class. Between processors and NumPy versions, a
+    pixel may differ by one level, because sines are rounded differently.
 
     Args:
-        num_images: how many; any number of at least 1.
-        seed: 0 to 2**32 - 1. Different seeds give different images: the default training and test sets are seeds 0, 1.
+        num_images: the number of images, at least 1.
+        seed: 0 to 2**32 - 1. Different seeds give different images. The default training set has seed 0, the default
+            test set seed 1.
 
     Raises:
         ValueError: ``num_images`` or ``seed`` is out of range.
@@ -65,7 +68,7 @@ def shapes10(num_images: int, seed: int = 0) -> ImageDataset:
     for number, start in enumerate(range(0, num_images, _CHUNK)):
         here = slice(start, min(start + _CHUNK, num_images))
         length = here.stop - here.start
-        # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19); default_rng's is not.
+        # NumPy's compatibility policy (NEP 19) freezes the stream of RandomState, but not that of default_rng.
         drawn, drawn_labels = _draw_chunk(np.random.RandomState([seed, number]))
         images[here], labels[here] = drawn[:length], drawn_labels[:length]
     return ImageDataset("shapes10", torch.from_numpy(images), torch.from_numpy(labels), CLASSES, MEAN, STD)
@@ -79,8 +82,8 @@ def _draw_chunk(random: np.random.RandomState) -> tuple[NDArray[np.uint8], NDArr
 
     near = _colours(random, 0.15, 0.5)
     far = np.clip(near + _uniform(random, -0.2, 0.2, 3), 0, 1)
-    # Of 1.7 from black to white: some shapes are hardly more than a shade, none is exactly its background. Light on
-    # dark, as a rule: were it as often the other way, a network would take long to learn anything at all.
+    # Colour distances of 0.25 to 0.6, where black to white is 1.7: some shapes are faint, but none equals its
+    # background. Shapes are usually lighter than it: with both directions alike, a network would learn very slowly.
     ink = _apart(_colours(random, 0.5, 0.85), (near + far) / 2, _uniform(random, 0.25, 0.6))
 
     canvas = _blend(_plane(near), _plane(far), _ramp(random, x, y))
@@ -101,8 +104,8 @@ def _shape(random: np.random.RandomState, labels: NDArray[Any], x: Array, y: Arr
     """How much of each pixel (n, 32, 32) the shape covers, 0..1."""
     radius = _uniform(random, 0.38, 0.8)
     stretch = np.exp(_uniform(random, -0.16, 0.16))
-    turn = _uniform(random, -0.6, 0.6)  # a third of a right angle either way: an arrow still points upwards
-    # A large shape stays near the middle; the border may cut off a tip, never what tells the shape.
+    turn = _uniform(random, -0.6, 0.6)  # a third of a right angle to either side, so that an arrow still points upwards
+    # A large shape stays near the middle: the border may cut off a tip, but never makes the shape unrecognisable.
     reach = np.maximum(0.05, 1.06 - radius)
     x = x - (_uniform(random, -1, 1) * reach)[:, None, None]
     y = y - (_uniform(random, -1, 1) * reach)[:, None, None]
@@ -130,7 +133,7 @@ def _stroke(random: np.random.RandomState, x: Array, y: Array, *, share: float, 
 
 
 def _texture(random: np.random.RandomState, x: Array, y: Array) -> Array:
-    """Two plane waves (n, 32, 32), about -1..1: stripes, checks or clouds, as their frequencies fall out."""
+    """The sum of two plane waves (n, 32, 32), in -1..1: stripes, checks or clouds, depending on their frequencies."""
     waves = np.zeros((_CHUNK, SIDE, SIDE), dtype=np.float32)
     for _ in range(2):
         frequency, turn = _uniform(random, 1, 16), _uniform(random, 0, np.pi)
@@ -149,7 +152,7 @@ def _ramp(random: np.random.RandomState, x: Array, y: Array) -> Array:
 
 
 def _colours(random: np.random.RandomState, dark: float = 0.2, light: float = 0.8) -> Array:
-    """Colours (n, 3), 0..1: any hue, from grey to vivid, of a lightness between two, 0..1."""
+    """Random colours (n, 3), 0..1: any hue, from grey to vivid, with a lightness from ``dark`` to ``light``, 0..1."""
     hue = _uniform(random, 0, 2 * np.pi)[:, None] + np.array([0, 2, 4], dtype=np.float32) * (np.pi / 3)
     vivid, lightness = _uniform(random, 0.0, 0.4)[:, None], _uniform(random, dark, light)[:, None]
     colours: Array = np.clip(lightness + vivid * np.cos(hue), 0, 1)
@@ -157,7 +160,7 @@ def _colours(random: np.random.RandomState, dark: float = 0.2, light: float = 0.
 
 
 def _apart(colours: Array, others: Array, least: Array) -> Array:
-    """Move colours (n, 3) away from others until they are ``least`` (n,) apart, or the edge of the cube stops them."""
+    """Move colours (n, 3) away from others to a distance of ``least`` (n,), as far as the range 0..1 allows."""
     difference = colours - others
     length = np.sqrt((difference * difference).sum(1)) + 1e-6
     moved: Array = np.clip(others + difference * np.maximum(1, least / length)[:, None], 0, 1)
@@ -165,23 +168,23 @@ def _apart(colours: Array, others: Array, least: Array) -> Array:
 
 
 def _uniform(random: np.random.RandomState, low: float, high: float, *shape: int) -> Array:
-    """One number, or an array of them, for each image of a chunk."""
+    """Draw one uniform number, or an array of them, for each image of a chunk."""
     return random.uniform(low, high, (_CHUNK, *shape)).astype(np.float32)
 
 
 def _plane(values: Array) -> Array:
-    """Numbers per image (n,) or per image and channel (n, 3), to be spread over pixels: (n, 1 or 3, 1, 1)."""
+    """Reshape numbers per image (n,) or per image and channel (n, 3) to broadcast over pixels: (n, 1 or 3, 1, 1)."""
     return values.reshape(len(values), -1, 1, 1)
 
 
 def _blend(below: Array, above: Array, cover: Array) -> Array:
-    """Lay one picture (n, 3, 32, 32) over another where ``cover`` (n, 32, 32) says so."""
+    """Lay one picture (n, 3, 32, 32) over another, with the opacity ``cover`` (n, 32, 32), 0..1."""
     result: Array = below + (above - below) * cover[:, None]
     return result
 
 
 def _cover(distance: Array) -> Array:
-    """Coverage of pixels at a signed distance from an edge, in units of half a side: smooth over the edge's pixel."""
+    """The share of each pixel inside an edge, 0..1, from its signed distance in half sides; smooth over one pixel."""
     cover: Array = np.clip(0.5 - distance * (SIDE / 2), 0, 1)
     return cover
 
@@ -221,7 +224,7 @@ def _crescent(x: Array, y: Array) -> Array:
 
 
 def _star(x: Array, y: Array) -> Array:
-    # Folded onto half a ray, a five-pointed star is one straight edge, from its tip to its notch.
+    # By symmetry, a five-pointed star reduces to one straight edge, from a tip to a notch.
     fifth = 2 * math.pi / 5
     angle = np.arctan2(x, y)
     angle = np.abs(angle - fifth * np.rint(angle / fifth))
@@ -233,7 +236,7 @@ def _star(x: Array, y: Array) -> Array:
 
 
 def _heart(x: Array, y: Array) -> Array:
-    # Quilez' heart stands on the origin and is 1.1 high: shifted and scaled to a radius of about one.
+    # Quilez' heart begins at the origin and is 1.1 high; here it is shifted, and scaled to a radius of about one.
     scale = 0.6
     x, y = np.abs(x) * scale, y * scale + 0.57
     lobe = np.hypot(x - 0.25, y - 0.75) - math.sqrt(2) / 4

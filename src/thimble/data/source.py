@@ -1,4 +1,4 @@
-"""What a source of images is: one place that labelled images come from, in a training and a test part."""
+"""Define ``Source``, which loads the training and test images of a dataset."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Part: TypeAlias = Literal["train", "test"]
 
 
 class DataUnavailable(UserError):
-    """A source's images are neither on disk nor to be fetched: why, and what to do, in one line."""
+    """A source's images are not on disk and cannot be downloaded; the message says why and what to do."""
 
 
 class Source(ABC):
-    """A place that labelled images come from. A new kind is a subclass, in a file beside this one.
+    """A source of labelled images. To add one, write a subclass in a file in this folder.
 
     Args:
-        folder: where its files are, or go if they are downloaded. Default: a place of its own choice.
+        folder: the folder of its files, also for downloads. Default: the source chooses one.
 
     Attributes:
-        name: what ``--data`` names it by, and what weights and run folders record.
-        title: its name as people write it.
+        name: its name for ``--data``, which weights and run folders record.
+        title: its name for people.
         hub_name: its name on the Hugging Face Hub, for model cards; empty if it is not there.
     """
 
@@ -38,7 +38,7 @@ class Source(ABC):
 
     @classmethod
     def is_at(cls, path: Path) -> bool:
-        """Whether a path holds data of this kind, so that ``--data PATH`` can name it. By default none does."""
+        """Whether a path holds this source's files, so that ``--data PATH`` can name it. By default no path does."""
         return False
 
     @abstractmethod
@@ -50,26 +50,26 @@ class Source(ABC):
             progress: show a progress bar on stderr while downloading.
 
         Raises:
-            DataUnavailable: the images are not on disk, and cannot be fetched.
-            UserError: the folder cannot be used, or holds something else.
+            DataUnavailable: the images are not on disk and cannot be downloaded.
+            UserError: the folder cannot be used, or does not hold this source's files.
             RunError: a download cannot be written, e.g. because the disk is full.
         """
 
     def is_here(self) -> bool:
-        """Whether ``load`` needs no network."""
+        """Whether ``load`` works without internet."""
         return True
 
     def record(self) -> dict[str, Any]:
-        """What weights and run folders record of it, as JSON can hold it: enough to find and to recognise it."""
+        """What weights and run folders record to find this source again: values that JSON can hold."""
         return {"name": self.name}
 
 
 class Given(Source):
-    """Images that the caller has in memory already.
+    """Images that the caller already has in memory.
 
     Args:
-        train: the images to train on.
-        test: those to test with.
+        train: the training images.
+        test: the test images.
     """
 
     def __init__(self, train: ImageDataset, test: ImageDataset) -> None:
@@ -78,9 +78,9 @@ class Given(Source):
         self.name = self.title = train.name
 
     def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
-        """The images as they were given."""
+        """Return the given images."""
         return self.parts[part]
 
     def record(self) -> dict[str, Any]:
-        """Their name, and a checksum of the training images, by which a run that is resumed knows them again."""
+        """The name, and the training images' SHA-256, so that a resumed run can check that it gets the same images."""
         return {"name": self.name, "sha256": self.parts["train"].checksum()}

@@ -1,6 +1,6 @@
-"""Every source of images, by name or by path: the one table, and the one place that knows their names.
+"""Find a source of images by its name or path. Only this module knows the names.
 
-To add a dataset: a file beside this one with a subclass of ``Source``, and a line in ``SOURCES``.
+To add a dataset: a file in this folder with a subclass of ``Source``, and a line in ``SOURCES``.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ if TYPE_CHECKING:
     from .source import Part, Source
 
     Data: TypeAlias = str | os.PathLike[str] | ImageDataset | tuple[ImageDataset, ImageDataset] | Source
-    """What ``data`` may be: a name, a path, images to train or test with, or a pair of both; or a source."""
+    """A dataset's name, a path, images, a pair of training and test images, or a source."""
 
 SOURCES: dict[str, str] = {
     "cifar10": "thimble.data.cifar10:Cifar10",
     "shapes10": "thimble.data.shapes10:Shapes10",
 }
-"""The class of each source, which is imported when it is asked for: the list costs the command line nothing."""
+"""Each source's class, by name. It is imported on first use, so that the command line can list the names quickly."""
 
 
 def find_source(data: Data, data_dir: Path | None = None) -> Source:
-    """The source that ``data`` stands for.
+    """Find the source that ``data`` names.
 
     A name wins over a path of the same name; ``./cifar10`` is the path.
 
     Args:
-        data: one of ``SOURCES``; a path to files of one of them; an ``ImageDataset``, which is both parts then; a pair
-            of them, the training and the test images; or a source, which is returned as it is.
-        data_dir: where the files of a named dataset are, or go. Default: $THIMBLE_DATA, else the user's cache.
+        data: a name in ``SOURCES``; a path to the files of one of them; an ``ImageDataset``, used for both parts; a
+            pair of them, training and test images; or a source, which is returned unchanged.
+        data_dir: the folder of a named dataset's files, also for downloads. Default: $THIMBLE_DATA, else the user's
+            cache.
 
     Raises:
-        UserError: it is none of these.
+        UserError: ``data`` is none of these.
     """
     from .dataset import ImageDataset
     from .source import Given, Source
@@ -59,38 +60,38 @@ def find_source(data: Data, data_dir: Path | None = None) -> Source:
         kind = _class_of(name)
         if kind.is_at(path):
             return kind(path)
-    what = "holds no dataset that Thimble knows" if os.path.lexists(path) else "is no dataset's name, and no such path"
+    what = "holds no dataset that Thimble knows" if os.path.lexists(path) else "is neither a dataset's name nor a path"
     raise UserError(f"--data {data} {what}: expected {', '.join(SOURCES)} or a path to the files of one of them")
 
 
 def recorded_source(record: Mapping[str, Any], called: str, data_dir: Path | None = None) -> Source:
-    """The source that a model records: the one that it was trained on.
+    """Find the source that a model was trained on.
 
     Args:
-        record: what ``Source.record`` gave when the model was trained; empty if nobody recorded it.
-        called: what messages name the model by.
+        record: the model's record of its source, see ``Source.record``; empty if it has none.
+        called: the model's name in messages.
         data_dir: as for ``find_source``.
 
     Raises:
-        UserError: nothing is recorded, or images that only their owner has.
+        UserError: the record is empty, or names images that were given in memory.
     """
     name = record.get("name")
     if isinstance(name, str) and name in SOURCES and "sha256" not in record:
         return find_source(name, data_dir)
     found = f"was trained on {str(name)[:80]}, which Thimble cannot find by its name" if name else "records no dataset"
-    raise UserError(f"{called} {found}: name its data with --data, {' or '.join(SOURCES)} for instance")
+    raise UserError(f"{called} {found}: name its data with --data, for example {' or '.join(SOURCES)}")
 
 
 def source_for(
     data: Data | None, record: Mapping[str, Any], called: str, data_dir: str | os.PathLike[str] | None = None
 ) -> Source:
-    """The source to measure a model on: ``data`` if it is given, else the one that the model records."""
+    """Find the source to measure a model on: ``data`` if it is given, else the one that the model was trained on."""
     folder = None if data_dir is None else expanded(data_dir)
     return recorded_source(record, called, folder) if data is None else find_source(data, folder)
 
 
 def known_source(name: str) -> Source | None:
-    """The source of a name, of which only its own names are asked; None if there is none."""
+    """The source with this name, for its title and Hub name; None if there is none."""
     return find_source(name) if name in SOURCES else None
 
 

@@ -1,4 +1,4 @@
-"""How to set validation images aside: the same ones in every run."""
+"""Split off validation or test images, the same ones in every run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from thimble.errors import UserError
 
 from .dataset import ImageDataset
 
-# Fixed, and not the run's seed: validation scores of runs with different seeds are of the same images.
+# Fixed, not the run's seed, so that runs with different seeds are validated on the same images.
 _SPLIT_SEED = 20_090_408
 _TEST_SHARE = 0.15
 
 
 def hold_out(dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
-    """Divide images into those to train on and 15% to test with: the same ones every time, each class in proportion.
+    """Split images into training images and 15% test images: always the same ones, each class in proportion.
 
     Raises:
         UserError: there are fewer than two images.
@@ -32,15 +32,15 @@ def hold_out(dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
 def split(dataset: ImageDataset, validation: int) -> tuple[ImageDataset, ImageDataset | None]:
     """Set images aside for validation: the same ones in every run, each class in proportion.
 
-    A smaller validation set of the same dataset is part of a larger one where the classes have the same size and both
-    sizes are multiples of the number of classes. Within both parts the images keep their order.
+    A smaller validation set is part of a larger one if all classes have the same size and both numbers are multiples of
+    the number of classes. In both parts the images keep their order.
 
     Args:
-        dataset: what to split.
-        validation: the number of images to set aside; 0 sets none aside.
+        dataset: the images to split.
+        validation: the number of images to set aside, or 0.
 
     Returns:
-        the rest to train on, and the validation set, or None where ``validation`` is 0.
+        the training images and the validation images; None for the latter if ``validation`` is 0.
 
     Raises:
         UserError: ``validation`` is negative, or leaves nothing to train on.
@@ -56,9 +56,9 @@ def split(dataset: ImageDataset, validation: int) -> tuple[ImageDataset, ImageDa
     sizes = np.bincount(labels)
     exact = sizes * validation / len(labels)
     quotas = np.floor(exact).astype(np.int64)
-    # What rounding down left over goes to the largest remainders, first class first.
+    # The images that rounding down left over go to the classes with the largest remainders, earlier classes first.
     quotas[np.argsort(quotas - exact, kind="stable")[: validation - quotas.sum()]] += 1
-    # RandomState's stream is frozen by NumPy's compatibility policy (NEP 19); neither default_rng's nor torch's is.
+    # NumPy's policy (NEP 19) freezes the stream of RandomState; the streams of default_rng and torch may change.
     random = np.random.RandomState(_SPLIT_SEED)
     chosen = np.zeros(len(labels), dtype=bool)
     for label, quota in enumerate(quotas):

@@ -1,1 +1,1 @@
-"""What a model answers, and how good, how large and how costly it is."""
+"""Compute predictions, metrics, comparisons, model sizes and receptive fields."""

@@ -1,4 +1,4 @@
-"""Several models on the same test images: what each costs and scores, and which differ by more than chance."""
+"""Compare models on the same test images: cost, accuracy, and which differ by more than chance."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from thimble.data.sources import Data
 
 SIGNIFICANCE = 0.05
-"""A pair is called different where its corrected p-value is below it."""
+"""A pair of models is called different if its corrected p-value is below this level."""
 
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """One of the models.
+    """The cost and the metrics of one compared model.
 
     Attributes:
-        name: as it was asked for: a shipped model's name, a weights file or a run folder.
-        architecture: name of the network.
-        num_parameters: all of them.
-        num_multiply_adds: of the forward pass of one image, as ``Summary`` counts them.
-        accuracy: top-1 on the test images, in 0..1.
-        accuracy_interval: Wilson's 95% interval of it.
+        name: the model as it was given: a shipped model's name, a weights file or a run folder.
+        architecture: the architecture's name.
+        num_parameters: the number of all parameters.
+        num_multiply_adds: multiply-adds of one image's forward pass, as ``Summary`` counts them.
+        accuracy: top-1 accuracy on the test images, in 0..1.
+        accuracy_interval: its 95% interval (Wilson).
         nll: mean negative log-likelihood, in nats.
         ece: expected calibration error over 15 bins, in 0..1.
-        history: the rows of a run's metrics.csv; empty for what is no run folder.
+        history: the rows of the run's metrics.csv; empty if the model is not a run folder.
     """
 
     name: str
@@ -58,16 +58,16 @@ class ComparedModel:
 
     @property
     def epochs(self) -> int | None:
-        """Epochs trained; None where there is no history."""
+        """The number of epochs trained; None without a history."""
         return len(self.history) or None
 
     @property
     def training_seconds(self) -> float | None:
-        """Seconds in training steps, validation and saving not counted; None where there is no history."""
+        """Seconds of training, without validation and saving; None without a history."""
         return sum(row["seconds"] for row in self.history) if self.history else None
 
     def to_dict(self) -> dict[str, Any]:
-        """The model as JSON can hold it, epochs and seconds included."""
+        """The fields, epochs and training seconds, as values that JSON can hold."""
         return {
             **vars(self),
             "accuracy_interval": list(self.accuracy_interval),
@@ -79,14 +79,14 @@ class ComparedModel:
 
 @dataclass(frozen=True)
 class Pair:
-    """McNemar's test of two of the models, image by image.
+    """McNemar's test of two of the models.
 
     Attributes:
-        first, second: places of the two among the models, from 0.
-        only_first: test images that only the first has right.
-        only_second: those that only the second has right.
-        p_value: how probable so uneven a split, or a more uneven one, is between two that err equally often.
-        p_corrected: the same by Holm's method, for so many pairs tested at once.
+        first, second: indices of the two models, from 0.
+        only_first: the number of test images that only the first model classifies correctly.
+        only_second: the number of test images that only the second model classifies correctly.
+        p_value: the probability of a split at least this uneven between two models of equal accuracy.
+        p_corrected: the p-value after Holm's correction for the number of pairs.
     """
 
     first: int
@@ -98,23 +98,23 @@ class Pair:
 
     @property
     def verdict(self) -> str:
-        """``"different"`` where the corrected p-value is below 0.05, else ``"may be chance"``."""
+        """``"different"`` if the corrected p-value is below 0.05, else ``"may be chance"``."""
         return "different" if self.p_corrected < SIGNIFICANCE else "may be chance"
 
     def to_dict(self) -> dict[str, Any]:
-        """The test as JSON can hold it, with its verdict."""
+        """The fields and the verdict, as values that JSON can hold."""
         return {**vars(self), "verdict": self.verdict}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models on the same test images, in the order in which they were named, and the tests of all pairs.
+    """The metrics of several models on the same test images, and a test of each pair.
 
     Attributes:
-        data: name of the dataset.
-        num_images: its test images.
-        models: at least two.
-        pairs: each two of them, once.
+        data: the dataset's name.
+        num_images: the number of test images.
+        models: the models, at least two, in the given order.
+        pairs: the test of each pair of models.
     """
 
     data: str
@@ -124,11 +124,11 @@ class Comparison:
 
     @property
     def curves(self) -> dict[str, tuple[Row, ...]]:
-        """The history of each run folder, under its number, from 1 as in the table, and its name; to be drawn."""
+        """Each run folder's history, for plots. The key is the model's number in the table, from 1, and its name."""
         return {f"{place + 1}  {model.name}": model.history for place, model in enumerate(self.models) if model.history}
 
     def to_dict(self) -> dict[str, Any]:
-        """The comparison as JSON can hold it; pairs name models by their place, from 0."""
+        """The comparison as values that JSON can hold; pairs refer to models by index, from 0."""
         return {
             "data": self.data,
             "num_images": self.num_images,
@@ -144,22 +144,22 @@ def compare(
     *,
     progress: bool = False,
 ) -> Comparison:
-    """Measure models on the same test images, and test each two of them for a difference.
+    """Measure models on the same test images, and test whether each pair differs.
 
-    McNemar's exact test (see ``mcnemar``), with Holm's correction over all pairs. It tells about these weights
-    on these test images, not about the recipes that made them: another seed gives other weights, and which recipe is
-    better takes several seeds of each.
+    The test is McNemar's exact test (see ``mcnemar``), with Holm's correction over all pairs. It compares these
+    weights on these test images, not the recipes behind them: another seed gives other weights. To compare recipes,
+    train several seeds of each.
 
     Args:
-        models: at least two, of the same classes; each a shipped model's name, a weights file or a run folder.
+        models: at least two, with the same classes; each a shipped model's name, a weights file or a run folder.
         data: a dataset's name or path, whose test images are used, or an ``ImageDataset``. Default: the data that the
             first model was trained on.
         data_dir: the folder that holds, or will hold, CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
         progress: show a progress bar on stderr while downloading.
 
     Raises:
-        UserError: fewer than two models, one that is none, or whose metrics.csv is missing or damaged; models of
-            different classes; no such dataset, or one that does not fit them.
+        UserError: there are fewer than two models; a model cannot be loaded; a run's metrics.csv is missing or damaged;
+            the classes differ; there is no such dataset, or it does not fit the models.
         RunError: a model gives nan or infinite logits.
     """
     count = len(models) if isinstance(models, list | tuple) else 1
@@ -169,7 +169,7 @@ def compare(
     folder: Path | None = take("data_dir", data_dir, Path | None, "a path")
     progress = take("progress", progress, bool, "true or false")
     names = [name_of(model) for model in models]
-    # All that can be wrong comes before the data, which may be a download, and before any work.
+    # Check everything before the data, which may be a download, and before any work.
     loaded = [load_model(model) for model in models]
     histories = [_history(model) for model in models]
     for name, other in zip(names[1:], loaded[1:], strict=True):
@@ -186,7 +186,7 @@ def compare(
 
 
 def _history(model: Model) -> tuple[Row, ...]:
-    """The epochs of a run folder; none of anything else."""
+    """The epochs of a run folder; empty for any other model."""
     run = run_folder_of(model)
     return () if run is None else tuple(read_metrics(run))
 
@@ -204,7 +204,7 @@ def _check_same_classes(name: str, model: Classifier, other_name: str, other: Cl
 def _measure(
     name: str, model: Classifier, dataset: ImageDataset, history: tuple[Row, ...]
 ) -> tuple[ComparedModel, Tensor]:
-    """The model's figures, and which of the images it has right: bool (N,)."""
+    """Measure a model; also returns whether it classifies each image correctly: bool (N,)."""
     logits = infer(model, dataset.images, mean=model.mean, std=model.std)
     result = reduce(logits, model, dataset, name=name, flip=False)
     summary = summarize(model)
@@ -223,7 +223,7 @@ def _measure(
 
 
 def _test(correct: Sequence[Tensor]) -> tuple[Pair, ...]:
-    """McNemar's test of each two, corrected for their number."""
+    """Run McNemar's test for each pair, corrected for the number of pairs."""
     places = list(itertools.combinations(range(len(correct)), 2))
     found = [mcnemar(correct[first], correct[second]) for first, second in places]
     corrected = holm([p_value for _, _, p_value in found])

@@ -1,4 +1,4 @@
-"""How well a model does on a dataset."""
+"""Evaluate a model on a dataset."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model does on a dataset.
+    """The metrics of a model on a dataset.
 
     Attributes:
-        model: name of the model, or where it was loaded from.
-        data: name of the dataset.
-        num_images: images evaluated.
-        flip: whether the logits of each image and its mirror image were averaged.
-        accuracy: top-1, in 0..1.
-        accuracy_interval: Wilson's 95% interval of the accuracy: the chance of the draw of test images alone.
-        per_class_accuracy: by class name, in 0..1; nan for a class without images.
-        confusion: counts, rows true, columns predicted, in the order of the classes.
+        model: the model's name, or the path that it was loaded from.
+        data: the dataset's name.
+        num_images: the number of images.
+        flip: whether test-time augmentation was used: averaging the logits of each image and its mirror image.
+        accuracy: top-1 accuracy, in 0..1.
+        accuracy_interval: its 95% interval (Wilson), which covers only the chance in the choice of test images.
+        per_class_accuracy: accuracy by class name, in 0..1; nan for a class without images.
+        confusion: numbers of images; rows are true classes, columns predicted classes, in the order of the classes.
         nll: mean negative log-likelihood, in nats.
         ece: expected calibration error over 15 bins, in 0..1.
     """
@@ -52,7 +52,7 @@ class Evaluation:
     ece: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The evaluation as JSON can hold it: a list for the interval, and None for nan."""
+        """The evaluation as values that JSON can hold: the interval is a list, nan becomes None."""
         per_class = {name: None if math.isnan(value) else value for name, value in self.per_class_accuracy.items()}
         return {**vars(self), "accuracy_interval": list(self.accuracy_interval), "per_class_accuracy": per_class}
 
@@ -65,16 +65,16 @@ def evaluate(
     flip: bool = False,
     progress: bool = False,
 ) -> Evaluation:
-    """Measure how well a model does on test images.
+    """Evaluate a model on test images.
 
-    The images are normalised as the model was trained, with its own mean and std.
+    The images are normalised with the model's own mean and std.
 
     Args:
         model: a network, or a shipped model's name, a weights file or a run folder.
-        data: a dataset's name or path, whose test images are used, or an ``ImageDataset``; of the model's classes and
+        data: a dataset's name or path, whose test images are used, or an ``ImageDataset``; with the model's classes and
             input size. Default: the data that the model was trained on.
         data_dir: the folder that holds, or will hold, CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
-        flip: average the logits of each image and its mirror image.
+        flip: test-time augmentation: average the logits of each image and its mirror image.
         progress: show a progress bar on stderr while downloading.
 
     Raises:
@@ -83,7 +83,7 @@ def evaluate(
     """
     flip = take("flip", flip, bool, "true or false")
     folder = take("data_dir", data_dir, Path | None, "a path")
-    classifier, name = load_model(model), name_of(model)  # before the data: a wrong name waits for no download
+    classifier, name = load_model(model), name_of(model)  # first, so that a wrong name fails before a download
     dataset = source_for(data, classifier.data, name, folder).load("test", progress=progress)
     check_fit(name, classifier, dataset)
     logits = infer(classifier, dataset.images, mean=classifier.mean, std=classifier.std, flip=flip)
@@ -91,7 +91,7 @@ def evaluate(
 
 
 class Labeller(Protocol):
-    """What names classes of images: a network, or a file that one was exported to."""
+    """A classifier with its classes and input size: a network or an exported file."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ class Labeller(Protocol):
 
 
 def reduce(logits: Tensor, model: Labeller, dataset: ImageDataset, *, name: str, flip: bool) -> Evaluation:
-    """What a model's logits, (N, num_classes), for the images of a dataset say of it; ``name`` is its name here."""
+    """Compute an Evaluation from a model's logits (N, num_classes) on a dataset; ``name`` is the model's name in it."""
     labels = dataset.labels.cpu()
     confusion = metrics.confusion_matrix(logits, labels)
     per_class = metrics.per_class_accuracy(logits, labels).tolist()
@@ -122,7 +122,7 @@ def reduce(logits: Tensor, model: Labeller, dataset: ImageDataset, *, name: str,
 
 
 def check_fit(name: str, model: Labeller, dataset: ImageDataset) -> None:
-    """Raise UserError unless the dataset has images, of the model's classes and input size."""
+    """Raise UserError unless the dataset has images, and the model's classes and input size."""
     if len(dataset) == 0:
         raise UserError(f"{dataset.name} has no images: expected at least one")
     pairs = itertools.zip_longest(model.classes, dataset.classes)
@@ -135,5 +135,5 @@ def check_fit(name: str, model: Labeller, dataset: ImageDataset) -> None:
     if tuple(dataset.images.shape[1:]) != model.input_size:
         raise UserError(
             f"{dataset.name} has images of {tuple(dataset.images.shape[1:])}: "
-            f"model {name} expected (channels, height, width) = {model.input_size}"
+            f"model {name} expects (channels, height, width) = {model.input_size}"
         )

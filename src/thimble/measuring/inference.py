@@ -1,4 +1,4 @@
-"""From a model and images to logits."""
+"""Compute a model's logits on images."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ def infer(
 ) -> Tensor:
     """Compute the logits of images, in eval mode, on the device of the model's parameters.
 
-    Several threads may ask one model at once, also while it trains: each asks a double of it in eval mode.
+    Several threads may use one model at once, also while it trains: each uses its own copy in eval mode (``frozen``).
 
     Args:
-        model: takes normalised float images (N, 3, height, width); left in the mode it was in.
+        model: takes normalised float images (N, 3, height, width); its mode does not change.
         images: uint8 (N, 3, height, width), N at least 1, on any device.
         mean: per channel, for pixels in 0..1.
         std: per channel, for pixels in 0..1.
-        batch_size: images at a time; it bounds the memory and does not change the result.
-        flip: average the logits of each image and its mirror image. Logits, not probabilities: what is returned
-            stays logits, and the two halves count alike however sure they are.
+        batch_size: images at a time; it limits the memory and does not change the result.
+        flip: test-time augmentation: average the logits of each image and its mirror image.
 
     Returns:
         float32 (N, num_classes) on the CPU, all finite.
 
     Raises:
-        ValueError: the images are of another type or shape, or there are none.
+        ValueError: the images have another type or shape, or there are none.
         RunError: a logit is nan or infinite.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
@@ -48,7 +47,7 @@ def infer(
     asked = frozen(model) if any(module.training for module in model.modules()) else model
     with torch.inference_mode():
         for batch in torch.split(images, batch_size):
-            # Channels-last is the layout in which convolutions are fast; normalize keeps it.
+            # Convolutions are fast in channels-last memory; normalize keeps it.
             batch = batch.to(parameter.device, memory_format=torch.channels_last)
             inputs = normalize(batch, mean, std).to(parameter.dtype)
             logits = asked(inputs).float()
@@ -59,5 +58,8 @@ def infer(
     num_bad = len(result) - int(result.isfinite().all(1).sum())
     if num_bad:
         name = getattr(model, "name", type(model).__name__)
-        raise RunError(f"model {name} gives nan or infinite logits for {num_bad} of {len(result)} images")
+        raise RunError(
+            f"model {name} gives nan or infinite logits for {num_bad} of {len(result)} images: expected finite numbers;"
+            " train it again, with a lower learning rate if this repeats"
+        )
     return result

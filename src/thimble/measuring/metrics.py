@@ -1,4 +1,4 @@
-"""Metrics of a classifier, from logits and labels."""
+"""Compute a classifier's metrics from logits (N, num_classes) and labels (N,)."""
 
 from __future__ import annotations
 
@@ -8,54 +8,54 @@ from torch import Tensor
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """The share of images whose largest logit is that of their label (top-1), in 0..1."""
+    """The top-1 accuracy, in 0..1: the share of images whose predicted class is the label."""
     _check(logits, labels)
     return (logits.argmax(1) == labels).double().mean().item()
 
 
 def per_class_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The accuracy among the images of each class: float64 (num_classes,) in 0..1, nan for a class without images."""
+    """The accuracy on the images of each class: float64 (num_classes,) in 0..1, nan for a class without images."""
     confusion = confusion_matrix(logits, labels).double()
     return confusion.diagonal() / confusion.sum(1)
 
 
 def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
-    """How often each class was taken for each: int64 (num_classes, num_classes), rows true, columns predicted."""
+    """Count images by true class (rows) and predicted class (columns): int64 (num_classes, num_classes)."""
     _check(logits, labels)
     # Imported here: torchmetrics takes more than a second, and training needs only the accuracy.
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-    # argmax here, so that ties fall as in ``accuracy``; torchmetrics wants two classes or more.
+    # argmax here, so that ties are decided as in ``accuracy``; torchmetrics requires at least two classes.
     num_classes = logits.shape[1]
     confusion = multiclass_confusion_matrix(logits.argmax(1), labels, num_classes=max(num_classes, 2))
     return confusion[:num_classes, :num_classes]
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
-    """The mean negative log-probability of the labels, in nats: 0 is certainty, ln(num_classes) is ignorance."""
+    """The mean negative log-probability of the labels, in nats: 0 if certain and right, ln(num_classes) if uniform."""
     _check(logits, labels)
     return F.cross_entropy(logits.double(), labels.long()).item()
 
 
 def expected_calibration_error(logits: Tensor, labels: Tensor, num_bins: int = 15) -> float:
-    """How far confidence is from accuracy, on average: 0 (calibrated) to 1.
+    """The expected calibration error: the mean difference between confidence and accuracy, 0 (calibrated) to 1.
 
-    The confidence of an image is its largest softmax probability. Images are binned by it into bins of equal width;
+    An image's confidence is its largest softmax probability. Images are sorted by confidence into bins of equal width;
     the error is the mean over images of |accuracy - mean confidence| of their bin (Guo et al., "On Calibration of
-    Modern Neural Networks", 2017, arXiv:1706.04599, with 15 bins). A confidence on an edge counts in the bin above.
+    Modern Neural Networks", 2017, arXiv:1706.04599, with 15 bins). A confidence on an edge belongs to the upper bin.
     """
     _check(logits, labels)
     from torchmetrics.functional.classification import multiclass_calibration_error
 
-    # torchmetrics gives a confidence of exactly 1 a bin of its own, and takes anything above 1 for a logit. The
-    # largest float32 below 1 (to which it casts) avoids both.
+    # torchmetrics puts a confidence of exactly 1 into a separate bin, and treats values above 1 as logits. Clamping to
+    # the largest float32 below 1 avoids both.
     probabilities = logits.double().softmax(1).float().clamp(max=1 - 2**-24)
     error = multiclass_calibration_error(probabilities, labels, num_classes=logits.shape[1], n_bins=num_bins)
     return error.item()
 
 
 def _check(logits: Tensor, labels: Tensor) -> None:
-    """Raise ValueError unless these are logits and labels of the same images, at least one."""
+    """Raise ValueError unless these are finite logits (N, num_classes) and integer labels (N,) in range, N >= 1."""
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ValueError(f"logits {logits.dtype} {tuple(logits.shape)}: expected floats (N, num_classes)")
     if labels.shape != logits.shape[:1]:

@@ -1,4 +1,4 @@
-"""What a model says of single images."""
+"""Predict the classes of single images."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .inference import infer
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model takes an image for.
+    """A model's most probable classes for an image.
 
     Attributes:
-        image: the path of the image, or ``"image 0"`` and so on for images that came without one.
+        image: the image's path, or ``"image 0"`` and so on for images without a path.
         top: (class name, softmax probability in 0..1), the most probable first.
     """
 
@@ -34,7 +34,7 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The prediction as JSON can hold it."""
+        """The prediction as values that JSON can hold."""
         return {"image": self.image, "top": [{"class": name, "probability": value} for name, value in self.top]}
 
 
@@ -44,22 +44,22 @@ def predict(
     *,
     top: int = 5,
 ) -> list[Prediction]:
-    """Say what images show.
+    """Predict the classes of images.
 
-    One image that cannot be read fails the call. To answer for the others, load the model once and call once per
+    If one image cannot be read, the whole call fails. To go on with the others, load the model once and call once per
     image: ``model = thimble.load_model("reference")``, then ``predict(path, model)``.
 
     Args:
-        images: a file, a PIL image or several of these; or a tensor uint8 (3, height, width) or
-            (N, 3, height, width). Of any size: they are brought to the model's input size.
+        images: a file, a PIL image or several of these; or a uint8 tensor (3, height, width) or (N, 3, height, width),
+            0..255. Images of any size are resized to the model's input size.
         model: a network, or a shipped model's name, a weights file or a run folder.
-        top: how many classes to name, at least 1; all, if there are fewer.
+        top: how many classes to return, at least 1; all classes, if there are fewer.
 
     Returns:
-        One prediction for each image, in their order.
+        one prediction for each image, in the given order.
 
     Raises:
-        UserError: there is no such model, or something is not an image.
+        UserError: there is no such model, or an image cannot be read.
         RunError: the model gives nan or infinite logits.
     """
     top = take("top", top, int, "a number of classes of at least 1")
@@ -82,7 +82,7 @@ def predict(
 def named_images(
     images: str | Path | Image.Image | Tensor | Sequence[str | Path | Image.Image], size: tuple[int, int]
 ) -> Iterator[tuple[str, Image.Image]]:
-    """Each image with a name for it, one after the other; files are read for a network of that (height, width)."""
+    """Yield each image with its name; files are read for a network with the input size ``size``, (height, width)."""
     if isinstance(images, Tensor):
         shape = tuple(images.shape)
         if images.dtype != torch.uint8 or len(shape) not in (3, 4) or shape[-3] != 3 or 0 in shape[-2:]:
@@ -103,11 +103,11 @@ def _named_image(index: int, image: str | Path | Image.Image, size: tuple[int, i
     if isinstance(image, str | os.PathLike):
         return str(image), read_image(expanded(image), size)
     if isinstance(image, Image.Image):
-        # An image that PIL opened from a file knows which.
+        # An image that PIL opened from a file has its path.
         name = str(getattr(image, "filename", "") or f"image {index}")
         try:
             image.load()
-        except (OSError, ValueError, SyntaxError) as error:  # PIL reads the pixels only now, and may find none
+        except (OSError, ValueError, SyntaxError) as error:  # PIL reads the pixels only now, which may fail
             raise UserError(f"{name} is damaged or closed ({error}): expected an image with all its pixels") from error
         if min(image.size) < 1:
             raise UserError(f"{name} is {image.width}x{image.height} pixels: expected at least 1x1")

@@ -1,6 +1,7 @@
-"""Which part of the image one unit of a layer sees: by recurrence over the layers, and measured by gradient.
+"""Compute receptive fields, in two ways: by a recurrence over the layers, and by measuring gradients.
 
-The two share nothing but their definition, so that one checks the other.
+The receptive field of a unit is the part of the image that it depends on. The two ways share no code, so each checks
+the other.
 
 Source: Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill, 2019,
 doi:10.23915/distill.00021.
@@ -21,7 +22,7 @@ _POOLING = (nn.MaxPool2d, nn.AvgPool2d)
 _ADAPTIVE_POOLING = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
-# Layers of which each unit sees one unit, at evaluation: they leave the field as it is.
+# In eval mode, each output unit of these layers depends on one input unit, so the field does not change.
 _POINTWISE = (
     *(_BATCH_NORM, nn.Dropout, nn.Dropout2d, nn.Identity),
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish),
@@ -31,11 +32,11 @@ _POINTWISE = (
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What a unit of a layer sees of the image, along either axis.
+    """The receptive field of a layer's units; it is a square.
 
     Attributes:
-        size: side of the square that one unit sees, in pixels of the input, the part in the padding included.
-        jump: distance between the squares of neighbouring units, in pixels of the input: the product of the strides.
+        size: side of the square, in pixels of the input, including any padding.
+        jump: distance between the squares of neighbouring units, in pixels of the input; the product of the strides.
     """
 
     size: int
@@ -43,20 +44,20 @@ class ReceptiveField:
 
 
 def receptive_fields(model: nn.Module) -> dict[str, ReceptiveField]:
-    """The receptive field after each layer of a sequential model, by recurrence.
+    """Compute the receptive field after each layer of a sequential model, by recurrence.
 
     Each convolution or pooling widens the field by ``(kernel - 1) * dilation * jump`` and multiplies the jump by its
-    stride. Pooling to 1x1 (``nn.AdaptiveAvgPool2d(1)``) leaves both as they are, and so does all that follows: what is
-    reported is the field of one unit before the pooling, as is the custom; a unit after it sees the whole image.
+    stride. Pooling to 1x1 (``nn.AdaptiveAvgPool2d(1)``) and later layers do not change them. As is usual, we report the
+    field of a unit before this pooling; a unit after it sees the whole image.
 
     Args:
-        model: nothing but ``nn.Sequential`` (of ``nn.Sequential`` ...) of plain layers, run in their order.
+        model: ``nn.Sequential``, which may be nested, of plain layers.
 
     Returns:
-        By path of the layer (``"c1.0"``), in the order of the layers, containers left out.
+        the fields by layer path (``"c1.0"``), in the order of the layers, without containers.
 
     Raises:
-        ValueError: the model is not sequential, or a layer has unequal axes or is of a kind unknown here.
+        ValueError: the model is not sequential, or a layer is not square or of an unknown kind.
     """
     fields: dict[str, ReceptiveField] = {}
     size, jump = 1, 1
@@ -72,19 +73,19 @@ def receptive_fields(model: nn.Module) -> dict[str, ReceptiveField]:
 
 
 def receptive_field_by_gradient(model: nn.Module, layer: str | None = None, *, size: int = 256) -> int:
-    """Measure the receptive field: the extent of the pixels that have a gradient to the central unit of a layer.
+    """Measure the receptive field: the extent of the pixels from which the central unit of a layer has a gradient.
 
-    It is measured on a copy in which nothing can hide a path: all weights are equal and positive, BatchNorm is gone,
-    max-pooling averages instead, and the image is of ones, so that every ReLU is open and no two paths cancel. The
-    model may be any, sequential or not, and stays as it is.
+    The gradient is computed on a copy in which no path can be blocked or cancelled: a convolution's weights are equal
+    and positive, BatchNorm is removed, max-pooling becomes average pooling, and the image is all ones, so that every
+    ReLU is active. The model need not be sequential, and does not change.
 
     Args:
-        model: takes images (N, channels, height, width), channels as its first convolution has them.
-        layer: path of the layer, as in ``model.named_modules()``. Default: the last one before pooling to 1x1.
-        size: side of the square image to measure on, in pixels. It must be larger than the field.
+        model: takes images (N, channels, height, width), with the channels of its first convolution.
+        layer: the layer's path, as in ``model.named_modules()``. Default: the last one before pooling to 1x1.
+        size: the side of the square image to measure on, in pixels. It must be larger than the field.
 
     Returns:
-        The side of the field, in pixels: of a rectangle, the longer one.
+        the side of the field in pixels; the longer side, if it is a rectangle.
 
     Raises:
         ValueError: there is no such layer, the model has no convolution, the field reaches the border of the image,
@@ -93,7 +94,7 @@ def receptive_field_by_gradient(model: nn.Module, layer: str | None = None, *, s
     path = _last_local_layer(model) if layer is None else layer
     if path not in dict(model.named_modules()):
         raise ValueError(f"no layer {path!r}: expected one of {', '.join(filter(None, dict(model.named_modules())))}")
-    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has switched off
+    with torch.inference_mode(False), torch.enable_grad():  # even if the caller disabled gradients
         images, output = _trace_open_paths(model, path, size)
         if output.ndim != 4:
             raise ValueError(f"layer {path!r} gives {tuple(output.shape)}: expected (N, channels, height, width)")
@@ -113,7 +114,7 @@ def receptive_field_by_gradient(model: nn.Module, layer: str | None = None, *, s
 
 
 def _sequential_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The layers that hold no others, with their paths; a layer used twice comes twice."""
+    """The layers without children, with their paths; a layer that is used twice appears twice."""
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, nn.Sequential):
             continue
@@ -129,7 +130,7 @@ def _is_global_pooling(layer: nn.Module) -> bool:
 
 
 def _window(name: str, layer: nn.Module) -> tuple[int, int, int]:
-    """Kernel, stride and dilation of a layer; 1, 1, 1 for one that works unit by unit."""
+    """A layer's kernel size, stride and dilation; 1, 1, 1 for a pointwise layer."""
     if isinstance(layer, _POINTWISE):
         return 1, 1, 1
     if not isinstance(layer, (nn.Conv2d, *_POOLING)):
@@ -140,7 +141,7 @@ def _window(name: str, layer: nn.Module) -> tuple[int, int, int]:
 
 
 def _side(name: str, layer: nn.Module, key: str, value: Any) -> int:
-    """The one side of a square window, given as a number or as (height, width)."""
+    """The side of a square window, given as a number or as (height, width)."""
     height, width = (value, value) if isinstance(value, int) else value
     if height != width:
         raise ValueError(f"layer {name!r} ({type(layer).__name__}) has {key} {value}: expected the same on both axes")
@@ -148,7 +149,7 @@ def _side(name: str, layer: nn.Module, key: str, value: Any) -> int:
 
 
 def _last_local_layer(model: nn.Module) -> str:
-    """Path of the last layer before pooling to 1x1, or of the very last."""
+    """The path of the last layer before pooling to 1x1; without such pooling, of the last layer."""
     last = ""
     for name, module in model.named_modules():
         if _is_global_pooling(module):
@@ -159,12 +160,12 @@ def _last_local_layer(model: nn.Module) -> str:
 
 
 class _ReachedError(Exception):
-    """Ends the forward pass at the layer that was asked for: what follows may not take an image of this size."""
+    """Ends the forward pass at the wanted layer, as later layers may not accept an image of this size."""
 
 
 def _trace_open_paths(model: nn.Module, layer: str, size: int) -> tuple[Tensor, Tensor]:
-    """Run an image of ones through a copy of the model whose paths are all open; returns it and the layer's output."""
-    # In float64: at the corners of the field the gradient is a product of all kernels' smallest shares.
+    """Run an image of ones through a copy of the model without blocked paths; returns it and the layer's output."""
+    # In float64, because the gradient at the corners of the field is a product of many small weights.
     twin = copy.deepcopy(model).cpu().double().eval().requires_grad_(False)
     for parent in list(twin.modules()):
         for name, child in list(parent.named_children()):
@@ -174,7 +175,7 @@ def _trace_open_paths(model: nn.Module, layer: str, size: int) -> tuple[Tensor, 
                 setattr(parent, name, _average_pool(child))
     convolutions = [module for module in twin.modules() if isinstance(module, nn.Conv2d)]
     if not convolutions:
-        raise ValueError("a model without a Conv2d: expected at least one")
+        raise ValueError("the model has no Conv2d layer: expected at least one")
     for convolution in convolutions:
         convolution.weight.fill_(1 / convolution.weight[0].numel())
         if convolution.bias is not None:
@@ -191,12 +192,12 @@ def _trace_open_paths(model: nn.Module, layer: str, size: int) -> tuple[Tensor, 
     with contextlib.suppress(_ReachedError):
         twin(images)
     if not outputs:
-        raise ValueError(f"layer {layer!r} took no part in the forward pass: expected one that runs")
+        raise ValueError(f"layer {layer!r} did not run in the forward pass: expected a layer that runs")
     return images, outputs[0]
 
 
 def _average_pool(pool: nn.MaxPool2d) -> nn.AvgPool2d:
-    """Average pooling over the same window: every unit of it has a gradient, not only the largest."""
+    """Average pooling over the same window, so that all its units have a gradient, not only the largest."""
     if pool.dilation not in (1, (1, 1)):
         raise ValueError(f"{pool}: expected max-pooling without dilation")
     return nn.AvgPool2d(pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)

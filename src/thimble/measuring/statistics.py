@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals and tests."""
+"""Compute confidence intervals and significance tests."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor
 
 
 def wilson_interval(num_correct: int, num_images: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval that holds the true accuracy with the given confidence, from a count of correct answers.
+    """Compute Wilson's confidence interval for an accuracy.
 
-    It covers the chance of the draw of test images, not that of the training. Unlike accuracy +- 1.96 standard
-    errors it stays within 0..1 and has a width even at 0 or all correct (Wilson, "Probable Inference, the Law of
-    Succession, and Statistical Inference", JASA 22, 1927).
+    It covers the chance in the choice of test images, not the chance in training. Unlike accuracy +- 1.96 standard
+    errors, it stays within 0..1, and has a width even if none or all are correct (Wilson, "Probable Inference, the Law
+    of Succession, and Statistical Inference", JASA 22, 1927).
 
     Args:
-        num_correct: images answered right, 0..num_images.
-        num_images: images asked, at least 1.
-        confidence: above 0, below 1.
+        num_correct: correctly classified images, 0..num_images.
+        num_images: all images, at least 1.
+        confidence: the probability that the interval holds the true accuracy, above 0, below 1.
 
     Returns:
-        The lower and the upper end, in 0..1.
+        the lower and the upper end, in 0..1.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -37,35 +37,36 @@ def wilson_interval(num_correct: int, num_images: int, confidence: float = 0.95)
     shrink = 1 + z * z / num_images
     centre = (share + z * z / (2 * num_images)) / shrink
     half_width = z / shrink * math.sqrt(share * (1 - share) / num_images + z * z / (4 * num_images**2))
-    # The ends at 0 and at all correct are exactly 0 and 1; rounding would put them a hair off.
+    # If none or all are correct, the end is exactly 0 or 1; set it, because rounding would miss it slightly.
     low = 0.0 if num_correct == 0 else centre - half_width
     high = 1.0 if num_correct == num_images else centre + half_width
     return low, high
 
 
 def mcnemar(correct_a: Tensor, correct_b: Tensor) -> tuple[int, int, float]:
-    """Whether two models, asked the same images, err equally often but for chance: McNemar's exact test.
+    """Test whether two models have different accuracies on the same images, with McNemar's exact test.
 
-    Only the images that one of the two has right count: were the models equally good, each of these would fall to
-    either with probability 1/2, so that their split is binomial (Q. McNemar, "Note on the Sampling Error of the
-    Difference Between Correlated Proportions or Percentages", Psychometrika 12, 1947; for classifiers: T. Dietterich,
-    "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms", Neural Computation
-    10, 1998). It tells about these two sets of weights, not about how they were trained.
+    The test uses only the images that exactly one model classifies correctly. If both models were equally good, each of
+    these images would belong to either model with probability 1/2, so their split would be binomial (Q. McNemar, "Note
+    on the Sampling Error of the Difference Between Correlated Proportions or Percentages", Psychometrika 12, 1947; for
+    classifiers: T. Dietterich, "Approximate Statistical Tests for Comparing Supervised Classification Learning
+    Algorithms", Neural Computation 10, 1998). It compares these two sets of weights, not how they were trained.
 
     Args:
-        correct_a: bool (N,), N at least 1: which images the one model has right.
-        correct_b: bool (N,): which the other has, in the same order.
+        correct_a: bool (N,), N at least 1: whether model a classifies each image correctly.
+        correct_b: bool (N,): the same for model b, with the images in the same order.
 
     Returns:
-        How many images only a has right, how many only b, and the two-sided p-value in 0..1; 1 if they never disagree.
+        the number of images that only a has right, the number that only b has right, and the two-sided p-value in 0..1,
+        which is 1 if there are no such images.
 
     Raises:
-        ValueError: they are of another type or shape, or empty.
+        ValueError: the tensors have another type or shape, or are empty.
     """
     for correct in (correct_a, correct_b):
         if correct.dtype != torch.bool or correct.ndim != 1 or len(correct) == 0 or len(correct) != len(correct_a):
             raise ValueError(
-                f"correct answers {correct.dtype} {tuple(correct.shape)}: expected bool (N,), N alike, >= 1"
+                f"correct is {correct.dtype} {tuple(correct.shape)}: expected bool (N,), the same N >= 1 for both"
             )
     from scipy.stats import binomtest  # takes half a second, and training needs only the accuracy
 
@@ -75,16 +76,17 @@ def mcnemar(correct_a: Tensor, correct_b: Tensor) -> tuple[int, int, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for having tested so many at once, so that a first false alarm stays as rare as for one.
+    """Correct p-values for multiple tests, so that any false alarm is no more likely than with a single test.
 
-    The smallest of m is multiplied by m, the next by m - 1 and so on; none falls below one before it or exceeds 1
-    (S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979).
+    The smallest of m p-values is multiplied by m, the next by m - 1 and so on; each is at least the one before, and at
+    most 1 (S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6,
+    1979).
 
     Args:
-        p_values: in 0..1; there may be none.
+        p_values: in 0..1; may be empty.
 
     Returns:
-        The corrected ones, in the order given, in 0..1.
+        the corrected p-values, in the given order, in 0..1.
 
     Raises:
         ValueError: one is not in 0..1.

@@ -1,4 +1,4 @@
-"""What a model is made of: its layers, their sizes, parameters, multiply-adds and receptive fields."""
+"""Summarize a model: its layers, with their output shapes, parameters, multiply-adds and receptive fields."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from thimble.system.arguments import take
 from .receptive_field import ReceptiveField, receptive_fields
 
 BUDGET = 150_576
-"""The most parameters that a Thimble network may have: those of the reference network."""
+"""The default limit on a network's parameters: the size of the reference network."""
 
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer, at a batch of one image.
+    """One layer of a model.
 
     Attributes:
         name: its path in the model, such as ``"c1.0"``.
-        type: the name of its class, such as ``"Conv2d"``.
-        output_shape: (channels, height, width) of what it gives for one image.
-        num_parameters: parameters of its own; 0 where it appears a second time.
-        num_multiply_adds: see ``Summary``; of a layer that appears twice, all are counted at its first.
-        receptive_field: side of the square of pixels that one unit sees, before pooling to 1x1. None where the
-            recurrence does not apply: see ``thimble.measuring.receptive_field``.
-        jump: distance between the squares of neighbouring units, in pixels; None like ``receptive_field``.
+        type: its class, such as ``"Conv2d"``.
+        output_shape: (channels, height, width) of its output for one image.
+        num_parameters: its parameters; 0 if the layer has appeared before.
+        num_multiply_adds: see ``Summary``. For a layer that runs more than once, its first row has the total.
+        receptive_field: side of the square of pixels that a unit depends on; pooling to 1x1 does not change it. None if
+            the recurrence does not apply to the model: see ``thimble.measuring.receptive_field``.
+        jump: distance between the squares of neighbouring units, in pixels; None as for ``receptive_field``.
     """
 
     name: str
@@ -47,19 +47,19 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """A model's layers in the order in which they run, and its totals.
+    """A model's layers, in the order in which they run, and its totals.
 
     One multiply-add is one multiplication and one addition (two floating-point operations). They are counted for the
-    forward pass of one image, for convolutions and linear layers only, without their biases: norms, activations and
-    pooling are free.
+    forward pass of one image, in convolutions and linear layers only, without biases; norms, activations and pooling
+    count as 0.
 
     Attributes:
-        model: name of the architecture.
-        input_size: (channels, height, width) that the shapes and multiply-adds are for.
-        layers: the layers that hold no others.
-        num_parameters: all parameters, trainable or frozen; a shared one counts once.
-        num_multiply_adds: of one forward pass.
-        budget: the most parameters that it may have.
+        model: the architecture's name.
+        input_size: (channels, height, width) of the image for shapes and multiply-adds.
+        layers: the layers without children.
+        num_parameters: all parameters, trainable or frozen; a shared parameter counts once.
+        num_multiply_adds: the multiply-adds of all layers.
+        budget: the maximum number of parameters.
     """
 
     model: str
@@ -76,16 +76,16 @@ class Summary:
 
     @property
     def within_budget(self) -> bool:
-        """Whether the parameters are no more than the budget."""
+        """Whether the model has at most ``budget`` parameters."""
         return self.num_parameters <= self.budget
 
     @property
     def receptive_field(self) -> int | None:
-        """The receptive field of the last layer, in pixels; None where the recurrence does not apply."""
+        """The receptive field of the last layer, in pixels; None if the recurrence does not apply to the model."""
         return self.layers[-1].receptive_field if self.layers else None
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary as JSON can hold it: the fields, the properties and the budget; tuples as lists."""
+        """The fields and properties as values that JSON can hold; tuples become lists."""
         layers = [{**dataclasses.asdict(layer), "output_shape": list(layer.output_shape)} for layer in self.layers]
         return {
             "model": self.model,
@@ -101,12 +101,12 @@ class Summary:
 
 
 def summarize(model: Model, input_size: tuple[int, int, int] | None = None, budget: int = BUDGET) -> Summary:
-    """Summarize a model, which stays as it is.
+    """Summarize a model, without changing it.
 
     Args:
-        model: a network; the name of an architecture, of which no weights are needed; a weights file or a run folder.
-        input_size: (channels, height, width) of the images. Default: what the model was trained on.
-        budget: the most parameters that it may have; one that has more is summarized all the same.
+        model: a network; an architecture's name, which needs no weights; a weights file or a run folder.
+        input_size: (channels, height, width) of the images. Default: the size of the model's training images.
+        budget: the maximum number of parameters, for ``within_budget``; a larger model is summarized too.
 
     Raises:
         UserError: there is no such model, or it cannot take images of that size.
@@ -130,17 +130,17 @@ def summarize(model: Model, input_size: tuple[int, int, int] | None = None, budg
 
 
 def _walk(model: Classifier, size: tuple[int, int, int]) -> tuple[tuple[LayerSummary, ...], int]:
-    """Run one image through a copy of the model; returns its layers and the multiply-adds of all."""
-    # Imported here, for those who import thimble for something else.
+    """Run one image through a copy of the model; returns its layers and their total multiply-adds."""
+    # Imported here, because the import takes time that few callers of thimble need.
     import torchinfo
     from torch.utils.flop_counter import FlopCounterMode
 
-    # A copy, because torchinfo moves the model between devices and gives all layers the mode of the outermost.
+    # A copy, because torchinfo moves the model between devices and sets the mode of all layers.
     twin = copy.deepcopy(model).cpu().float()
     names = {id(module): name for name, module in twin.named_modules()}
     try:
         with FlopCounterMode(display=False) as counter:
-            # An image of our own: torchinfo would draw one, and with it move the random stream of a training.
+            # With no input_data, torchinfo would draw a random image, which would change the results of a training.
             walk = torchinfo.summary(twin, input_data=torch.zeros(1, *size), device="cpu", mode="eval", verbose=0)
     except RuntimeError as error:
         raise UserError(f"model {model.name} cannot take an image of {size}: {error.__cause__ or error}") from error
@@ -169,7 +169,7 @@ def _walk(model: Classifier, size: tuple[int, int, int]) -> tuple[tuple[LayerSum
 
 
 def _fields(model: torch.nn.Module) -> dict[str, ReceptiveField]:
-    """The receptive field after each layer; empty for a model to which the recurrence does not apply."""
+    """The receptive field after each layer, by path; empty if the recurrence does not apply to the model."""
     try:
         return receptive_fields(model)
     except ValueError:

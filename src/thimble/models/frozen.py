@@ -1,4 +1,4 @@
-"""Make a copy of a model for inference that shares its weights and never changes it, also with many threads."""
+"""Copy a model for inference; the copy shares its weights, and using it never changes the model."""
 
 from __future__ import annotations
 

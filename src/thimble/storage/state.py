@@ -80,7 +80,7 @@ def check_record(metadata: Mapping[str, Any]) -> dict[str, Any]:
     if missing:
         raise ValueError(f"it lacks {', '.join(missing)}")
     record = {name: metadata[name] for name in names}
-    record["bank"] = metadata.get("bank", "")  # states from before there were banks lack it
+    record["bank"] = metadata.get("bank", "")  # older states, from before banks, lack it
     for name in _COUNTS:
         if not is_whole(record[name]) or record[name] < 0:
             raise ValueError(f"{name} is {_short(record[name])}, expected a whole number of at least 0")
@@ -109,7 +109,7 @@ def _check_history(history: Any) -> None:
             if not is_number(value) and not (value is None and name.startswith("validation")):
                 raise ValueError(f"{name} of epoch {number} is {_short(value)}, expected a number")
         if not is_whole(row["epoch"]) or row["epoch"] != number:
-            raise ValueError(f"epoch {_short(row['epoch'])} stands in row {number} of its history")
+            raise ValueError(f"row {number} of its history has epoch {_short(row['epoch'])}")
 
 
 def _short(value: Any) -> str:

@@ -15,7 +15,7 @@ from thimble.errors import UserError
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """Replace a leading ``~`` of a path by the home folder; the string ``./~`` names the file ``~``.
+    """Replace a leading ``~`` of a path by the home folder; the string ``./~name`` names the file ``~name``.
 
     Raises:
         UserError: the path is bytes, or names a user who does not exist.
@@ -55,7 +55,7 @@ def adopted(value: Any, hint: Any) -> Any:
 
 
 def conforms(value: Any, hint: Any) -> bool:
-    """Whether a value has a type. A bool is not a number; an int is also a float."""
+    """Whether a value has the type ``hint``. A bool does not count as a number; an int counts as a float."""
     return any(_is(value, option) for option in _options(hint))
 
 

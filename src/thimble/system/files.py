@@ -35,7 +35,7 @@ def open_file(path: Path, at_most: int) -> Iterator[BinaryIO]:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: expected a file") from error
-    except ValueError as error:  # a null character
+    except ValueError as error:  # the path contains a null character
         raise UserError(f"{path} is not a valid file name: {error}") from error
     except OSError as error:
         raise UserError(f"cannot open {path}: {error.strerror}; expected a readable file") from error

@@ -72,7 +72,7 @@ class FolderLock:
 
 
 def is_of_another(folder: Path) -> bool:
-    """Whether a folder's lock file names another process. File numbers are not compared: some drives change them."""
+    """Whether a folder's lock file names another process. Inode numbers would not do: some drives change them."""
     try:
         found = (folder / LOCK_FILE).read_bytes()[:1000]
     except OSError:

@@ -24,7 +24,7 @@ def shown(value: str | Path) -> str:
 
 
 def shortened(value: str | Path, length: int) -> str:
-    """``shown``, cut in the middle to at most ``length`` characters: names differ most at their ends."""
+    """``shown``, cut in the middle to at most ``length`` characters, as names often differ only at their ends."""
     name, half = shown(value), (length - 1) // 2
     return name if len(name) <= length else f"{name[: length - 1 - half]}…{name[len(name) - half :]}"
 

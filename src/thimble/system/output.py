@@ -18,7 +18,7 @@ class _Enduring(io.FileIO):
     """A file that drops everything after its first failed write.
 
     Attributes:
-        failure: the error of that write; None if there was none, the pipe's reader left or the terminal closed.
+        failure: the error of that write. None if no write failed, or if the pipe's reader left or the terminal closed.
     """
 
     def __init__(self, descriptor: int) -> None:

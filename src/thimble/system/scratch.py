@@ -14,8 +14,8 @@ from thimble.errors import RunError, UserError
 from .temporary import abandoned_in, temporary_beside
 
 ENOUGH_BYTES = 16 * 2**20
-"""Nothing in Thimble needs more temporary space. If something fails with less free space, we blame the disk: compilers
-and libraries rarely report it."""
+"""Thimble never needs more temporary space. If something fails while less is free, we blame the disk: compilers and
+libraries rarely report a full disk."""
 
 
 class TemporaryFolderFull(RunError):

@@ -28,7 +28,7 @@ def temporary_beside(path: Path) -> Path:
 
 
 def abandoned_in(folder: Path) -> list[Path]:
-    """List the temporary files and folders in a folder whose process has ended.
+    """List a folder's temporary files and folders whose process has ended.
 
     Other machines may share the disk. We cannot see their processes, so we count their files as abandoned once they
     have not changed for a day.

@@ -1,1 +1,1 @@
-"""What is done to training images before the network sees them."""
+"""Augment training images: random flips, shifts, colour changes and covered rectangles."""

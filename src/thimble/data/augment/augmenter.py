@@ -1,4 +1,4 @@
-"""The augmenter that the settings name."""
+"""Build the augmenter that the settings name."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from .settings import AugmentConfig
 
 
 def build_augmenter(config: AugmentConfig, mean: tuple[float, float, float]) -> Augmenter | BatchAugmenter:
-    """The augmenter that the configuration names."""
+    """Build the augmenter that the configuration names; ``mean`` is the training set's, per channel in 0..1."""
     return BatchAugmenter(config, mean) if config.augmenter == "batched" else Augmenter(config, mean)

@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch at once, on the device where the images are."""
+"""Augment a whole batch at once, on the device of the images."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .settings import AugmentConfig, fill_color
 
 
 class BatchAugmenter:
-    """The same transforms, drawn from the same distributions, for a whole batch at once on the device it is on.
+    """The transforms and distributions of ``Augmenter``, for a whole batch at once.
 
-    Flip, move, border and rectangle come down to one table of source pixels. Albumentations' own roundings are kept:
-    shifts and the sides of the rectangle are whole pixels, rounded towards zero, and the two directions are scaled
-    apart. Only colour and sharpening, where there are any, compute new values for the pixels.
+    Flip, shift, scale, rotation, border and rectangle are combined into one index of source pixels. Rounding follows
+    Albumentations: shifts and the rectangle's sides are whole pixels, rounded towards zero. Also as there, height and
+    width are scaled independently. Only changes of colour and sharpening compute new pixel values.
 
     Args:
         config: probabilities and ranges.
@@ -33,25 +33,26 @@ class BatchAugmenter:
         count, device = len(images), images.device
         generator = torch.Generator(device).manual_seed(seed)
         draws = torch.rand(12, count, 1, 1, generator=generator, device=device)
-        if self.num_draws > 12:  # drawn apart, as ever: a seed stands for the same batch in all versions
+        if self.num_draws > 12:  # drawn separately, so that a seed gives the same batch as in older versions
             more = torch.rand(8, count, 1, 1, 1, generator=generator, device=device)
             draws = torch.cat([draws, more.view(8, count, 1, 1)])
         return self.transform(images, draws)
 
     @property
     def num_draws(self) -> int:
-        """How many random numbers an image takes: 12, and 8 more if colours change."""
+        """The number of random numbers per image: 12, and 8 more if there are changes of colour or sharpening."""
         return 20 if self.config.color_probability > 0 or self.config.sharpen_probability > 0 else 12
 
     def transform(self, images: Tensor, draws: Tensor) -> Tensor:
-        """The same with the random numbers given: float32 (num_draws, N, 1, 1), uniform in 0..1, on the images' device.
+        """Augment images with given random numbers, float32 (num_draws, N, 1, 1), uniform in 0..1, on their device.
 
-        The same images and draws give the same result on every device, but for the last bit of a turn's sine.
+        The same images and draws give the same result on every device, except that a rotation's sine may differ in its
+        last bit.
         """
         count, channels, height, width = images.shape
         first = torch.arange(count, device=images.device).view(-1, 1, 1) * (height * width)
         sources = first + self._sources(draws[:7], height, width)
-        # As rows of (red, green, blue): one index fetches a pixel, and the result lies in memory as channels-last.
+        # Rows of (red, green, blue): one index fetches a whole pixel, and the result is in channels-last memory.
         pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)
         if self.num_draws > 12:
             moved = pixels.index_select(0, sources.flatten()).view(count, height, width, channels).permute(0, 3, 1, 2)
@@ -64,7 +65,7 @@ class BatchAugmenter:
         return augmented.permute(0, 3, 1, 2)
 
     def _recolor(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Brightness, contrast, saturation, sharpness: uint8 (N, 3, height, width) to the same, as Albumentations."""
+        """Change brightness, contrast, saturation and sharpness as Albumentations does: uint8 (N, 3, height, width)."""
         config = self.config
         changes = config.color_limit * (2 * draws[:3] - 1) * (draws[3:6] < config.color_probability)
         brightness, contrast, saturation = 1 + changes
@@ -72,18 +73,18 @@ class BatchAugmenter:
         pixels = (images * brightness).clamp(0, 255)
         pixels = pixels.lerp(_gray(pixels).mean((2, 3), keepdim=True).round(), 1 - contrast).clamp(0, 255)
         pixels = pixels.lerp(_gray(pixels), 1 - saturation).clamp(0, 255)
-        # The mean of a pixel's 3x3 neighbourhood, itself among them, over an edge that is mirrored as OpenCV does it.
+        # The mean of each pixel's 3x3 neighbourhood, itself included; at the edges, pixels are mirrored as in OpenCV.
         means = F.avg_pool2d(F.pad(pixels, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
         sharpened: Tensor = pixels + 9 * sharpness * (pixels - means)
         return sharpened.round().clamp(0, 255).to(torch.uint8)
 
     def _sources(self, draws: Tensor, height: int, width: int) -> Tensor:
-        """From which pixel of its image, counted row by row, each pixel comes: int64 (N, height, width)."""
+        """The index, row by row, of the source pixel of each pixel in its image: int64 (N, height, width)."""
         config, device = self.config, draws.device
         flip, move = draws[0] < config.flip_probability, draws[1] < config.affine_probability
-        shift_x, shift_y, scale_x, scale_y, turn = (2 * draws[2:] - 1) * move  # -1..1, and 0 for those that stay
-        # The inverse of "scale, turn, shift about the middle", as pixels are looked up where they come from. Rows and
-        # columns stay apart, and small, until something turns.
+        shift_x, shift_y, scale_x, scale_y, turn = (2 * draws[2:] - 1) * move  # -1..1; 0 if an image does not move
+        # The inverse of "scale, rotate, shift about the centre", as each pixel looks up its source. Without rotation,
+        # rows and columns stay separate, small tensors.
         middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
         x = (
             torch.arange(width, device=device).view(1, 1, -1)
@@ -100,12 +101,13 @@ class BatchAugmenter:
             x, y = x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()
         columns = _reflect((x / (1 + config.scale_limit * scale_x) + middle_x).round(), width)
         rows = _reflect((y / (1 + config.scale_limit * scale_y) + middle_y).round(), height)
-        # The flip comes first in the pipeline, and so last on the way back. Exact: all these are small whole numbers.
+        # The flip comes first in the pipeline, so last in its inverse. The indices are small whole numbers, so float32
+        # is exact.
         columns = torch.where(flip, width - 1 - columns, columns)
         return (rows * width + columns).long()
 
     def _hole(self, draws: Tensor, height: int, width: int) -> Tensor:
-        """Which pixels the rectangle covers: bool (N, height, width)."""
+        """Whether the rectangle covers each pixel: bool (N, height, width)."""
         cover, tall, wide, top, left = draws
         smallest, largest = self.config.cutout_size
         tall = (height * (smallest + (largest - smallest) * tall)).trunc()
@@ -118,13 +120,13 @@ class BatchAugmenter:
 
 
 def _gray(images: Tensor) -> Tensor:
-    """Their luminance by ITU-R BT.601, as OpenCV has it: (N, 3, height, width) to (N, 1, height, width)."""
+    """The luminance by ITU-R BT.601, as in OpenCV: (N, 3, height, width) to (N, 1, height, width)."""
     gray: Tensor = 0.299 * images[:, :1] + 0.587 * images[:, 1:2] + 0.114 * images[:, 2:]
     return gray
 
 
 def _reflect(indices: Tensor, size: int) -> Tensor:
-    """Mirror indices outside 0..size-1 in, without repeating the edge: OpenCV's BORDER_REFLECT_101."""
+    """Mirror indices outside 0..size-1 into it, without repeating the edge: OpenCV's BORDER_REFLECT_101."""
     last = size - 1
     mirrored: Tensor = last - (last - indices.abs() % max(1, 2 * last)).abs()
     return mirrored

@@ -1,4 +1,4 @@
-"""A picture of what the augmentation does."""
+"""Draw a picture that shows the augmentation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .augmenter import build_augmenter
 
 
 def preview(dataset: ImageDataset, config: AugmentConfig, *, seed: int = 0, columns: int = 9, scale: int = 3) -> Image:
-    """Draw one image of each class, at the left, beside augmentations of it, with the class names in a margin."""
+    """Draw a row for each class: its name, one of its images, and ``columns`` augmentations of this image."""
     from PIL import Image, ImageDraw, ImageFont
 
     augmenter = build_augmenter(config, dataset.mean)
