@@ -1,15 +1,15 @@
-"""Entry points for ``torch.hub``: Thimble's networks without installing Thimble.
+"""Offer Thimble's networks to ``torch.hub``, so that they can be used without installing Thimble.
 
     model = torch.hub.load("OWNER/REPO", "reference")                         # trained, in eval mode
     model = torch.hub.load("OWNER/REPO", "thimble_97k", pretrained=False)     # untrained
-    model = torch.hub.load("OWNER/REPO", "custom", "runs/mine")               # weights of one's own
+    model = torch.hub.load("OWNER/REPO", "custom", "runs/mine")               # your own weights
 
-OWNER/REPO is this repository on GitHub; of a folder that holds a copy of it, add ``source="local"``. Images are float
-tensors (N, 3, height, width) of pixels in 0..1, normalised as ``(pixel - mean) / std`` with the model's own ``mean``
-and ``std``; ``model.classes`` names the logits, ``model.input_size`` is (channels, height, width). With Pillow,
-``thimble.data.image_files.read_image`` and ``to_input`` make those pixels of an image file.
+OWNER/REPO is this repository on GitHub; for a local copy, give its folder and ``source="local"``. Inputs are float
+tensors (N, 3, height, width): pixels in 0..1, normalised as ``(pixel - mean) / std`` with ``model.mean`` and
+``model.std``. ``model.classes`` names the logits, and ``model.input_size`` is (channels, height, width). If Pillow is
+installed, ``thimble.data.image_files.read_image`` and ``thimble.data.pixels.to_input`` read an image file's pixels.
 
-Weights are safetensors files that come with the repository: nothing more is downloaded, nothing is ever unpickled.
+The weights are safetensors files in the repository: nothing else is downloaded, and nothing is ever unpickled.
 docs/hub.md has more.
 """
 
@@ -26,8 +26,8 @@ def reference(pretrained: bool = True, **arguments: _Any) -> _Any:
     """The reference network: 150,576 parameters, receptive field 93.
 
     Args:
-        pretrained: with the weights that were trained on CIFAR-10, in eval mode; else new weights, in training mode.
-        arguments: of an untrained network: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
+        pretrained: True: weights trained on CIFAR-10, in eval mode; False: new random weights, in training mode.
+        arguments: only with ``pretrained=False``: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
     """
     return _model("reference", pretrained, arguments)
 
@@ -36,8 +36,8 @@ def thimble_78k(pretrained: bool = True, **arguments: _Any) -> _Any:
     """The family's smallest network: 78,666 parameters.
 
     Args:
-        pretrained: with the weights that were trained on CIFAR-10, in eval mode; else new weights, in training mode.
-        arguments: of an untrained network: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
+        pretrained: True: weights trained on CIFAR-10, in eval mode; False: new random weights, in training mode.
+        arguments: only with ``pretrained=False``: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
     """
     return _model("thimble-78k", pretrained, arguments)
 
@@ -46,8 +46,8 @@ def thimble_97k(pretrained: bool = True, **arguments: _Any) -> _Any:
     """The family's middle network: 97,530 parameters. Untrained: ``pretrained=False``.
 
     Args:
-        pretrained: an error as long as the repository holds no trained weights of it.
-        arguments: of an untrained network: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
+        pretrained: must be False: the repository has no trained weights of this network yet.
+        arguments: only with ``pretrained=False``: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
     """
     return _model("thimble-97k", pretrained, arguments)
 
@@ -56,8 +56,8 @@ def thimble_150k(pretrained: bool = True, **arguments: _Any) -> _Any:
     """The family's largest network: 149,722 parameters. Untrained: ``pretrained=False``.
 
     Args:
-        pretrained: an error as long as the repository holds no trained weights of it.
-        arguments: of an untrained network: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
+        pretrained: must be False: the repository has no trained weights of this network yet.
+        arguments: only with ``pretrained=False``: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
     """
     return _model("thimble-150k", pretrained, arguments)
 
@@ -84,19 +84,19 @@ def _model(name: str, pretrained: bool, arguments: dict[str, _Any]) -> _Any:
     if not pretrained:
         return build_model(name, **arguments)
     if arguments:
-        raise UserError(f"{', '.join(arguments)} beside pretrained weights: expected pretrained=False, or none of them")
+        raise UserError(f"pretrained weights take no {', '.join(arguments)}: drop them, or use pretrained=False")
     if name not in list_pretrained():
         raise UserError(
-            f"{name} is not shipped trained ({', '.join(list_pretrained())} are): expected pretrained=False"
+            f"{name} has no trained weights: use pretrained=False, or one of {', '.join(list_pretrained())}"
         )
     return load_pretrained(name)
 
 
 def _find_thimble() -> None:
-    """Make this repository's package importable, unless one is imported already.
+    """Make this repository's package importable, unless thimble is imported already.
 
-    It stays on the path, unlike the repository's folder, which torch.hub takes off it again: a process that is handed
-    the model imports the package anew. ``src/`` holds nothing else.
+    ``src/`` stays on the path (torch.hub removes only the repository's folder), because a worker process that gets
+    the model must import the package again. ``src/`` has nothing else in it.
     """
     if "thimble" not in _sys.modules:
         _sys.path.insert(0, str(_Path(__file__).resolve().parent / "src"))

@@ -1,6 +1,6 @@
-"""Image classifiers that fit in a thimble: train, measure and use networks of about 150,000 parameters.
+"""Train, evaluate and use image classifiers of about 150,000 parameters.
 
-Nothing heavy is imported here: the public names below load what they need when they are first used.
+Importing this package imports nothing heavy: each public name below is loaded at its first use.
 """
 
 from __future__ import annotations

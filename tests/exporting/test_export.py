@@ -142,7 +142,7 @@ def test_a_file_that_fails_its_check_is_not_written(
         export("reference")
     (tmp_path / "old.onnx").write_text("old")
     assert cli.main(["export", "reference", "--output", "old.onnx"]) == 1
-    assert capsys.readouterr().err.startswith("thimble: the file differs from PyTorch by ")
+    assert capsys.readouterr().err.startswith("thimble: the exported file's outputs differ from PyTorch's by up to ")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"old.onnx": "old"}
 
 
@@ -162,11 +162,11 @@ def test_a_full_disk(no_data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     [
         (
             ["reference", "--format", "c", "--softmax"],
-            "--softmax beside --format c, which takes pixels and gives logits",
+            "--format c always takes pixels and returns logits: drop --softmax",
         ),
-        (["reference", "--format", "c", "--no-preprocess"], "--no-preprocess beside --format c"),
+        (["reference", "--format", "c", "--no-preprocess"], "drop --no-preprocess"),
         (["reference", "--format", "tflite"], "invalid choice 'tflite'"),
-        (["reference", "--output", "."], "--output . is a folder: expected the name of a file, such as reference.onnx"),
+        (["reference", "--output", "."], "--output . is a folder: expected a file name, such as reference.onnx"),
         (["alexnet"], "no model 'alexnet'"),
         (["cut.safetensors"], "cut short or damaged"),
         (["model.pt"], "a pickled PyTorch file, which could run any code and is never loaded"),

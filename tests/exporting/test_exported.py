@@ -100,14 +100,14 @@ def test_values_that_are_not_finite(exported: Path, tmp_path: Path) -> None:
 def test_a_file_cut_short(exported: Path, tmp_path: Path, length: int) -> None:
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(exported.read_bytes()[:length])
-    assert "no whole ONNX file" in refusal(cut) or "another program" in refusal(cut)
+    assert "not a valid ONNX file" in refusal(cut) or "another program" in refusal(cut)
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     assert "model.onnx does not exist: expected a file" in refusal(path)
     torch.save({"weights": torch.zeros(1)}, path)
-    assert "no whole ONNX file" in refusal(path)
+    assert "not a valid ONNX file" in refusal(path)
     path.unlink()
     path.mkdir()
     assert "is a folder: expected a regular file" in refusal(path)
@@ -125,13 +125,13 @@ def test_an_onnx_file_of_another_program(exported: Path, tmp_path: Path) -> None
         del proto.metadata_props[:]
 
     message = refusal(rewrite(exported, tmp_path / "other.onnx", anonymous))
-    assert "is an ONNX file of another program: expected a file that thimble export" in message
+    assert "is an ONNX file from another program: expected a file that thimble export" in message
 
 
 @pytest.mark.parametrize("key", ["classes", "mean", "std", "input", "output"])
 def test_metadata_that_lack_something(exported: Path, tmp_path: Path, key: str) -> None:
     message = refusal(rewrite(exported, tmp_path / "model.onnx", lambda _, metadata: metadata.pop(key)))
-    assert "describes itself incompletely" in message
+    assert "has incomplete metadata" in message
     assert key in message
 
 
@@ -158,7 +158,7 @@ def test_metadata_that_lack_something(exported: Path, tmp_path: Path, key: str) 
 )
 def test_metadata_that_cannot_be(exported: Path, tmp_path: Path, values: dict[str, Any]) -> None:
     path = rewrite(exported, tmp_path / "model.onnx", lambda _, metadata: metadata.update(values))
-    assert "describes itself incompletely" in refusal(path)
+    assert "has incomplete metadata" in refusal(path)
 
 
 def test_metadata_of_another_network(exported: Path, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_tensors_in_another_file_are_not_read(exported: Path, tmp_path: Path) ->
         entry = scale.external_data.add()
         entry.key, entry.value = "location", str(tmp_path / "secret")
 
-    assert "its tensor 'scale' lies in another file" in refusal(rewrite(exported, tmp_path / "model.onnx", point))
+    assert "its tensor 'scale' is in another file" in refusal(rewrite(exported, tmp_path / "model.onnx", point))
 
 
 def node(kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> Any:
@@ -268,16 +268,16 @@ def unknown(proto: Any, _: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (swollen, "gives [1, 16, 8222, 8222] values"),
-        (outer, "gives [100000, 100000] values"),
-        (looping, "a layer of the kind 'Loop'"),
-        (hidden, "holds a network of its own"),
-        (foreign, "a layer of the kind 'com.example "),
+        (swollen, "an output of the shape [1, 16, 8222, 8222]"),
+        (outer, "an output of the shape [100000, 100000]"),
+        (looping, "a layer of type 'Loop'"),
+        (hidden, "contains a graph"),
+        (foreign, "a layer of type 'com.example "),
         (shapeless, "has the shape [1099511627776"),
         (negative, "has the shape [-1"),
         (empty, "it has no layers"),
         (endless, "layers, expected at most 2,000"),
-        (unknown, "gives unknown values"),
+        (unknown, "an output of a shape that is not known"),
     ],
 )
 def test_what_a_runtime_would_have_taken(exported: Path, tmp_path: Path, change: Change, reason: str) -> None:

@@ -159,13 +159,13 @@ def test_the_card_of_a_run(run: Path) -> None:
     assert "datasets" not in front(card)  # the Hub has no such dataset
     assert "| data | shapes10, 20,000 training images, 500 more for validation |" in card
     assert "| validation accuracy | 12.50%, after the last epoch |" in card
-    assert f"| teacher | teacher, of the weights `{'ab' * 32}`:" in card
+    assert f"| teacher | teacher, SHA-256 `{'ab' * 32}`:" in card
     assert "\n    thimble train --name 'a b'\n" in card
     assert '"image_sizes": [16, 32]' in card
-    assert "says nothing useful about photographs" in card
+    assert "Its predictions for photographs are meaningless" in card
     assert "CIFAR" not in card
     assert "float16" not in card
-    assert "As the training recorded them at its end." in card
+    assert "Measured at the end of training." in card
 
 
 def test_nobodys_folders_are_told(run: Path) -> None:
@@ -189,9 +189,9 @@ def test_what_is_not_known_is_said_to_be_unknown(tmp_path: Path, model: Classifi
     card = model_card(path)
     assert "model-index" not in front(card)
     assert "metrics" not in front(card)
-    assert "Not known: the weights file records no test. It may hold a network that was never trained." in card
-    assert "Not known: the weights file records no recipe." in card
-    assert "What it was trained on is not recorded" in card
+    assert "Unknown: the weights file records no test. The network may be untrained." in card
+    assert "Unknown: the weights file records no recipe." in card
+    assert "Its training data are not recorded" in card
     assert "%" not in card.partition("## How to use it")[0].partition("## Results")[2]
     assert "24x16" not in card
     assert "16x24 colour images into 3 classes:\ncat, dog, écureuil." in card
@@ -201,7 +201,7 @@ def test_a_recipe_of_which_little_is_recorded(saved: Path) -> None:
     card = model_card(saved)
     assert "| epochs | 24 |" in card
     assert "batch size" not in card
-    assert "Not known: the weights file records no test." in card
+    assert "Unknown: the weights file records no test." in card
 
 
 def test_names_that_would_break_markdown_and_yaml(run: Path, drawn: tuple[Classifier, dict[str, Any]]) -> None:
@@ -243,7 +243,7 @@ def test_a_test_that_is_none_is_not_told(run: Path, drawn: tuple[Classifier, dic
     changed = {**whole, **test} if isinstance(test, dict) and test != {"accuracy": 0.9} else test
     rewrite(run / "model.safetensors", metrics={"test": changed})
     card = model_card(run)
-    assert "Not known: the weights file records no test.\n" in card
+    assert "Unknown: the weights file records no test.\n" in card
     assert "model-index" not in front(card)
 
 

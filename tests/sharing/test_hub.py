@@ -153,7 +153,7 @@ def test_what_is_known_of_other_weights_is_not_said_of_these(tmp_path: Path) -> 
     found.save_pretrained(tmp_path / "out")
     metadata = load_described(tmp_path / "out")[1]
     assert not {"metrics", "recipe", "data"} & set(metadata)
-    assert "Not known: the weights file records no test." in (tmp_path / "out" / "README.md").read_text()
+    assert "Unknown: the weights file records no test." in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_what_the_classifier_carries_wins_over_what_the_file_said(run: Path, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_what_the_classifier_carries_wins_over_what_the_file_said(run: Path, tmp
 def test_it_does_not_write_into_a_run_or_over_another_program(run: Path, content: str) -> None:
     (run / "config.json").write_text(content)
     before = (run / "model.safetensors").read_bytes()
-    with pytest.raises(UserError, match=r"holds the config\.json of a run or of another program: expected another fo"):
+    with pytest.raises(UserError, match=r"has a config\.json from a run or another program: choose another folder"):
         HubClassifier.of("reference").save_pretrained(run)
     assert (run / "model.safetensors").read_bytes() == before
     assert (run / "config.json").read_text() == content

@@ -46,7 +46,7 @@ def write_foreign(folder: Path) -> None:
 
 BAD = [
     (write_nothing, r"holds no model\.safetensors: expected the folder of a finished run"),
-    (write_pickle, r"holds pytorch_model\.bin, a pickled file, which could run any code and is never loaded: expected"),
+    (write_pickle, r"has pytorch_model\.bin, a pickled file, which could run any code and is never loaded: expected"),
     (write_disguised_pickle, r"model\.safetensors is a pickled PyTorch file, which could run any code and is never"),
     (write_truncated, r"model\.safetensors is cut short or damaged: expected a complete safetensors file"),
     (write_foreign, r"model\.safetensors is a safetensors file from another program: expected one that Thimble saved"),
@@ -87,33 +87,33 @@ READING = [
     (
         lambda: http_error(errors.RepositoryNotFoundError, 401),
         UserError,
-        "no file or folder 'me/mine', and no such rep",
+        "no file or folder 'me/mine', and no public rep",
     ),
     (
         lambda: http_error(errors.GatedRepoError, 403),
         UserError,
-        "'me/mine': the Hub refuses .The server's words..: exp",
+        "'me/mine': the Hub refused access .The server's words..: ask",
     ),
     (
         lambda: http_error(errors.RevisionNotFoundError, 404),
         UserError,
-        "'me/mine' has no such revision: expected a bra",
+        "'me/mine' has no such revision: expected one of its bra",
     ),
     (
         lambda: http_error(errors.RemoteEntryNotFoundError, 404),
         UserError,
-        r"'me/mine' holds no model\.safetensors: exp",
+        r"'me/mine' has no model\.safetensors: exp",
     ),
     (
         lambda: http_error(errors.HfHubHTTPError, 500),
         RunError,
-        "'me/mine': the Hugging Face Hub cannot be used .The se",
+        "'me/mine': the Hugging Face Hub failed .The se",
     ),
-    (wrong_token, UserError, "'me/mine': not logged in to the Hugging Face Hub, or with a wrong token; hf auth login"),
-    (unreachable, RunError, "cannot be used .it cannot be reached, and its cache does not have the file.: check the n"),
-    (lambda: errors.OfflineModeIsEnabled("offline mode"), RunError, "cannot be used .offline mode.: check the network"),
+    (wrong_token, UserError, "'me/mine': not logged in to the Hugging Face Hub, or the token is wrong: log in with"),
+    (unreachable, RunError, "failed .it cannot be reached, and the file is not in the local cache.: check the"),
+    (lambda: errors.OfflineModeIsEnabled("offline mode"), RunError, "failed .offline mode.: check the network"),
     (lambda: errors.LocalTokenNotFoundError("no token"), UserError, "not logged in to the Hugging Face Hub"),
-    (lambda: errors.HTTPError("connection refused"), RunError, "cannot be used .connection refused."),
+    (lambda: errors.HTTPError("connection refused"), RunError, "failed .connection refused."),
 ]
 
 
@@ -135,9 +135,9 @@ def test_a_fetch_that_fails_is_told_in_a_line(
         (
             lambda: http_error(errors.HfHubHTTPError, 403),
             UserError,
-            "'me/mine': the Hub refuses .The server's words..:",
+            "'me/mine': the Hub refused access .The server's words..:",
         ),
-        (lambda: http_error(errors.HfHubHTTPError, 503), RunError, "'me/mine': the Hugging Face Hub cannot be used"),
+        (lambda: http_error(errors.HfHubHTTPError, 503), RunError, "'me/mine': the Hugging Face Hub failed"),
     ],
 )
 def test_a_push_that_fails_is_told_in_a_line(
@@ -152,9 +152,9 @@ def test_a_push_that_fails_is_told_in_a_line(
 
 def test_a_name_that_no_repository_can_have() -> None:
     """The client's own check, before it asks the Hub."""
-    with pytest.raises(UserError, match=r"^'a/b/c': no such file or folder, and no repository can be called so; expec"):
+    with pytest.raises(UserError, match=r"^'a/b/c': no such file or folder, and not a valid repository name; expect"):
         HubClassifier.from_pretrained("a/b/c")
-    with pytest.raises(UserError, match=r"^'a/b/c': no repository can be called so; expected OWNER/NAME$"):
+    with pytest.raises(UserError, match=r"^'a/b/c': not a valid repository name; expected OWNER/NAME$"):
         HubClassifier.of("reference").push_to_hub("a/b/c")
 
 

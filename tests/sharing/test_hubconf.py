@@ -157,8 +157,12 @@ def test_pretrained_is_the_default_and_the_shipped_model(name: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "options", "message"),
     [
-        ("thimble_150k", {}, r"^thimble-150k is not shipped trained \(reference, thimble-78k are\): expected pretr"),
-        ("reference", {"num_classes": 3}, r"^num_classes beside pretrained weights: expected pretrained=False, or no"),
+        (
+            "thimble_150k",
+            {},
+            r"^thimble-150k has no trained weights: use pretrained=False, or one of ref",
+        ),
+        ("reference", {"num_classes": 3}, r"^pretrained weights take no num_classes: drop them, or use pretrained=Fa"),
         ("custom", {"path": "nowhere"}, r"^no model 'nowhere': expected a weights file, a run folder"),
     ],
 )

@@ -91,7 +91,7 @@ def row(epoch: int, accuracy: float | None) -> dict[str, float | int | None]:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "holds no config.json"),
+        (None, "has no config.json"),
         ("{", "cannot read"),
         ("[]", "not a JSON object"),
         ("{}", "not the configuration of a Thimble run"),
@@ -117,7 +117,7 @@ def test_a_run_that_lost_its_state_is_not_begun_again_over_its_logs(tmp_path: Pa
     (tmp_path / "last.ckpt").mkdir()  # where a first save failed
     check_resumable(tmp_path, config)
     write_logs(tmp_path, headline(config), [row(1, 0.7)])
-    with pytest.raises(UserError, match=r"has lost its last\.ckpt/state\.safetensors, from which it would go on"):
+    with pytest.raises(UserError, match=r"has lost its last\.ckpt/state\.safetensors, which it needs to resume"):
         check_resumable(tmp_path, config)
 
 
@@ -336,7 +336,7 @@ def test_a_resumed_run_downloads_into_no_folder_that_only_its_settings_name(tmp_
     config = TrainConfig.of(runs=tmp_path, name="x", data_dir=tmp_path / "elsewhere")
     run = tmp_path / "x"
     write_json(run / "config.json", to_dict(config))
-    with pytest.raises(UserError, match="holds no CIFAR-10 any more: put it back, or name another folder"):
+    with pytest.raises(UserError, match="no longer has CIFAR-10: put the data back, or name another folder"):
         check_same_data(run, config, Cifar10(config.run.data_dir))
     check_same_data(run, config.changed(data_dir=tmp_path / "mine"), Cifar10(tmp_path / "mine"))
     check_same_data(run, config.changed(data_dir=None), Cifar10(None))

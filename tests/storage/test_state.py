@@ -133,7 +133,7 @@ def test_a_field_of_another_type_or_range(name: str) -> None:
 def test_a_field_is_checked_before_anything_moves(run: Run) -> None:
     for name, value in (("step", "11"), ("teacher", None), ("history", {}), ("num_steps", None)):
         forge(run, lambda _, record, name=name, value=value: record.update({name: value}))  # type: ignore[misc]
-        assert f"the training state of {run.folder} is not this model's ({name} is " in run.refusal()
+        assert f"the training state of {run.folder} does not fit this run ({name} is " in run.refusal()
         run.save()
 
 
@@ -206,19 +206,19 @@ def test_a_tensor_that_is_missing_or_of_another_shape_or_type(run: Run, name: st
 )
 def test_a_tensor_that_no_run_has(run: Run, name: str) -> None:
     forge(run, lambda tensors, _: tensors.update({name: torch.zeros(3)}))
-    assert "which the run has not" in run.refusal()
+    assert "which this run does not use" in run.refusal()
 
 
 def test_values_that_are_not_finite_and_a_generator_that_is_none(run: Run) -> None:
     for name in ("model/c1.0.weight", "average/c1.1.running_var", "optimizer0/0/momentum_buffer"):
         forge(run, lambda tensors, _, name=name: tensors[name].flatten().__setitem__(0, torch.nan))  # type: ignore[misc]
-        assert f"{name} holds values that are not finite" in run.refusal()
+        assert f"{name} has values that are not finite" in run.refusal()
         run.save()
     forge(run, lambda tensors, _: tensors["hardness/last"].fill_(torch.nan))
-    assert "hardness/last holds" in run.refusal()
+    assert "hardness/last has values" in run.refusal()
     run.save()
     forge(run, lambda tensors, _: tensors["random/cpu"].fill_(255))
-    assert "is not this model's" in run.refusal()
+    assert "does not fit this run" in run.refusal()
     run.save()
     forge(run, lambda tensors, _: tensors.update({"random/cuda": torch.zeros(10_000, dtype=torch.uint8)}))
     assert "random/cuda is torch.uint8 (10000,)" in run.refusal()

@@ -107,7 +107,7 @@ def test_a_bank_that_was_begun_is_gone_on_with(tmp_path: Path, bank: Bank, teach
     path = tmp_path / "again.safetensors"
     stored, described = read_tensors(bank.path)
     save_tensors(path, {"logits": stored["logits"][:1]}, {**described, "done": 1})
-    with pytest.raises(UserError, match=r"--bank .* has 1 of 3 views: the command that began it goes on"):
+    with pytest.raises(UserError, match=r"--bank .* has 1 of 3 views: repeat the thimble bank command that wrote it"):
         load_bank(path)
     told: list[int] = []
     again = make_bank(
@@ -118,9 +118,9 @@ def test_a_bank_that_was_begun_is_gone_on_with(tmp_path: Path, bank: Bank, teach
     assert make_bank([teacher], path, CONFIG, data="shapes10", device="cpu").checksum == again.checksum
     before = path.read_bytes()
     for other in (ViewConfig(views=4, mixed_views=1), ViewConfig(views=3, mixed_views=1, seed=1)):
-        with pytest.raises(UserError, match="exists and is not what this command began"):
+        with pytest.raises(UserError, match="exists and is not from an interrupted run of this command"):
             make_bank([teacher], path, other, data="shapes10", device="cpu")
-    with pytest.raises(UserError, match="exists and is not what this command began"):
+    with pytest.raises(UserError, match="exists and is not from an interrupted run of this command"):
         make_bank([teacher], Path(teacher), CONFIG, data="shapes10", device="cpu")
     assert path.read_bytes() == before
 
@@ -160,7 +160,7 @@ def test_a_run_goes_on_with_its_own_bank_only(
         train(little_run, bank=bank.path, observer=Interrupting(2))
     run = little_run.run.runs / "run"
     other = make_bank([teacher], tmp_path / "other", ViewConfig(views=2, seed=9), data="shapes10", device="cpu")
-    with pytest.raises(UserError, match=f"{run} began with a --bank of SHA-256 {bank.checksum[:12]}, not"):
+    with pytest.raises(UserError, match=f"{run} started with a --bank of SHA-256 {bank.checksum[:12]}, not"):
         train(resume=run, bank=other.path)
     moved = bank.path.rename(tmp_path / "moved.safetensors")
     train(resume=run, bank=moved)
@@ -173,9 +173,9 @@ def test_what_is_refused(little_run: TrainConfig, bank: Bank, teacher: str, tmp_
         train(little_run, bank=tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"--bank .*teacher.safetensors is not a bank"):
         train(little_run, bank=Path(teacher))
-    with pytest.raises(UserError, match=r"was made of data whose sha256 is [0-9a-f]{57}\.\.\., not"):
+    with pytest.raises(UserError, match=r"was made for other training images, with sha256 [0-9a-f]{57}\.\.\., not"):
         bank.check(shapes10(120, seed=2))
-    with pytest.raises(UserError, match="was made of data whose images is 120, not 60"):
+    with pytest.raises(UserError, match="was made for other training images, with images 120, not 60"):
         bank.check(shapes10(60, seed=1))
     with pytest.raises(UserError, match="no MODEL: expected at least one teacher"):
         make_bank([], tmp_path / "x", CONFIG)
@@ -206,7 +206,7 @@ def test_a_file_of_other_tensors_is_refused(
     save_tensors(path, {"logits": logits}, {**read_tensors(bank.path)[1], "done": done})
     with pytest.raises(UserError, match=r"is not a bank .its tensors|has 1 of 3 views"):
         load_bank(path)
-    with pytest.raises(UserError, match="exists and is not what this command began"):
+    with pytest.raises(UserError, match="exists and is not from an interrupted run of this command"):
         make_bank([teacher], path, CONFIG, data="shapes10", device="cpu")
 
 

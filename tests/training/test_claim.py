@@ -79,7 +79,7 @@ def test_of_many_that_want_one_name_one_has_it(tmp_path: Path) -> None:
 def test_an_existing_folder_is_kept_unless_asked(tmp_path: Path) -> None:
     run = begin(TrainConfig.of(runs=tmp_path, name="x"))
     (run / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="--overwrite to lose it"):
+    with pytest.raises(UserError, match="delete it with --overwrite"):
         begin(TrainConfig.of(runs=tmp_path, name="x"))
     assert (run / "notes.txt").exists()
     begin(TrainConfig.of(runs=tmp_path, name="x", overwrite=True))
@@ -94,8 +94,8 @@ def test_overwrite_deletes_only_run_folders(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(begin(TrainConfig.of(runs=tmp_path, name="run")))
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     for name, message in (
-        ("thesis", "is no run folder"),
-        ("file", "is no run folder"),
+        ("thesis", "is not a run folder"),
+        ("file", "is not a run folder"),
         ("link", "is a symbolic link"),
         ("dangling", "is a symbolic link"),
     ):

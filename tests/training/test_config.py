@@ -86,10 +86,10 @@ def test_augmentation_out_of_range_is_refused(name: str, value: Any, expected: s
         ("mix_probability", -0.1, "a fraction from 0 to 1"),
         ("mix_alpha", 0.0, "a number above 0"),
         ("mix_alpha", math.inf, "a number above 0"),
-        ("mix_ramp", (-0.1, 1.0), "two growing fractions from 0 to 1"),
-        ("mix_ramp", (0.5, 0.4), "two growing fractions from 0 to 1"),
-        ("mix_ramp", (0.5, 1.1), "two growing fractions from 0 to 1"),
-        ("mix_ramp", (0.0, math.nan), "two growing fractions from 0 to 1"),
+        ("mix_ramp", (-0.1, 1.0), "two increasing fractions from 0 to 1"),
+        ("mix_ramp", (0.5, 0.4), "two increasing fractions from 0 to 1"),
+        ("mix_ramp", (0.5, 1.1), "two increasing fractions from 0 to 1"),
+        ("mix_ramp", (0.0, math.nan), "two increasing fractions from 0 to 1"),
         ("teacher_weight", 1.1, "a fraction from 0 to 1"),
         ("teacher_weight", -0.1, "a fraction from 0 to 1"),
         ("temperature", 0.0, "a number above 0"),
@@ -141,7 +141,9 @@ def test_a_batch_of_one_cannot_train_batchnorm() -> None:
 
 @pytest.mark.parametrize("name", ["a/b", "/tmp/x", "..", ".", "", "../up", "trailing/", "a\0b", "a/\nb", 3, True])
 def test_a_run_must_stay_in_its_folder(name: Any) -> None:
-    with pytest.raises(UserError, match=r"(?s)^--name .*: expected a plain folder name; --runs says where it goes$"):
+    with pytest.raises(
+        UserError, match=r"(?s)^--name .*: expected a plain folder name; --runs sets its parent folder$"
+    ):
         TrainConfig.of(name=name)
 
 

@@ -49,9 +49,9 @@ def test_every_version_so_far_is_read(tmp_path: Path, version: int | None) -> No
     [
         (
             VERSION + 1,
-            f"which a later Thimble wrote: expected at most {VERSION}; update Thimble",
+            f"written by a newer Thimble: expected at most {VERSION}; update Thimble",
         ),
-        (10**9, "which a later Thimble wrote"),
+        (10**9, "written by a newer Thimble"),
         (-1, "version -1: expected a whole number"),
         ("1", "version '1': expected a whole number"),
         (True, "version True: expected a whole number"),
@@ -104,7 +104,9 @@ def test_where_and_how_it_runs_may_change_on_resumption_and_the_recipe_may_not(t
     recipe: dict[str, Any] = {"seed": 1, "epochs": 3, "precision": "bf16", "teacher_weight": 0.5, "mix_ramp": (0, 0.5)}
     for name, value in recipe.items():
         flag = name.replace("_", "-")
-        with pytest.raises(UserError, match=rf"began with --{flag} .*, not .*: a run keeps its recipe"):
+        with pytest.raises(
+            UserError, match=rf"started with --{flag} .*, not .*: resume it without --{flag}; a resumed run keeps"
+        ):
             check_resumable(tmp_path, TrainConfig.of(**{name: value}))
 
 

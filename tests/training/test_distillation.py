@@ -150,8 +150,14 @@ def test_a_run_folder_is_a_teacher_too(little_run: TrainConfig) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"classes": tuple("abcdefghij")}, "knows a, b, c, d, .*: expected the classes of shapes10, circle, "),
-        ({"classes": shapes10(10).classes[::-1]}, "knows .*, circle: expected the classes of shapes10, circle, "),
+        (
+            {"classes": tuple("abcdefghij")},
+            "has the classes a, b, c, d, .*: expected the classes of shapes10, circle, ",
+        ),
+        (
+            {"classes": shapes10(10).classes[::-1]},
+            "has the classes .*, circle: expected the classes of shapes10, circle, ",
+        ),
         ({"mean": (0.1, 0.2, 0.3)}, r"has mean \(0.1, 0.2, 0.3\) and std .*: expected those of shapes10, \(0"),
         ({"std": (0.1, 0.2, 0.3)}, r"has mean .* and std \(0.1, 0.2, 0.3\): expected those of shapes10, \(0"),
     ],
@@ -184,7 +190,7 @@ def test_a_teacher_of_other_data_is_refused(
 def test_a_teacher_of_fewer_classes_is_refused(little_run: TrainConfig, tmp_path: Path) -> None:
     path = tmp_path / "three.safetensors"
     save_weights(path, thimble.build_model("reference", num_classes=3), {})
-    with pytest.raises(UserError, match="knows 0, 1, 2: expected the classes of shapes10"):
+    with pytest.raises(UserError, match="has the classes 0, 1, 2: expected the classes of shapes10"):
         train(little_run, teacher=str(path))
     assert not (tmp_path / "run").exists()
 

@@ -71,14 +71,14 @@ def test_torchruns_processes_know_their_place(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("RANK", "odd", "RANK is 'odd' in the environment: expected the whole number that torchrun sets"),
-        ("RANK", "4", "do not fit together"),
+        ("RANK", "odd", "RANK is 'odd' in the environment: expected a whole number; start the processes with torchrun"),
+        ("RANK", "4", "contradict each other"),
         ("RANK", "-1", "RANK is '-1'"),
         ("WORLD_SIZE", "", "WORLD_SIZE is ''"),
-        ("WORLD_SIZE", "5", "do not fit together"),
-        ("LOCAL_WORLD_SIZE", "0", "do not fit together"),
+        ("WORLD_SIZE", "5", "contradict each other"),
+        ("LOCAL_WORLD_SIZE", "0", "contradict each other"),
         ("LOCAL_WORLD_SIZE", None, "LOCAL_WORLD_SIZE is ''"),
-        ("LOCAL_RANK", "2", "do not fit together"),
+        ("LOCAL_RANK", "2", "contradict each other"),
         ("TORCHELASTIC_RUN_ID", None, "WORLD_SIZE is 4 .*, but torchrun did not start this process: start several"),
     ],
 )

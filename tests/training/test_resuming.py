@@ -112,7 +112,7 @@ def test_a_second_signal_and_one_during_the_test_say_how_to_go_on(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    run, message = little_run.run.runs / "run", r"interrupted: thimble train --resume .*run goes on from its last state"
+    run, message = little_run.run.runs / "run", r"interrupted: resume from its last state with thimble train --resume "
     with pytest.raises(Interrupted, match=message):
         train(little_run, observer=Impatient())
     assert load_state(run)[1]["step"] == 5
@@ -145,7 +145,7 @@ def test_a_run_whose_first_save_failed_is_resumed_from_its_first_step_wherever_i
     listening = Observer()
     monkeypatch.setattr(listening, "message", told.append)
     assert train(resume=run, observer=listening).run == run
-    assert told == [f"{run} stopped before it had saved anything: it begins again at its first step"]
+    assert told == [f"{run} stopped before it saved a state: it starts again from the first step"]
     assert same_tensors(tensors(run), tensors(whole(little_run).run))
     assert not (little_run.run.runs / "run").exists()
 
@@ -163,7 +163,7 @@ def test_a_run_that_is_moved_or_deleted_while_it_trains_ends_in_one_line(little_
             if progress.step == 2:
                 shutil.rmtree(run)
 
-    with pytest.raises(RunError, match=r"run was moved or deleted while it was trained: .* --resume FOLDER"):
+    with pytest.raises(RunError, match=r"run was moved or deleted during training: .* --resume FOLDER"):
         train(little_run, observer=Moving())
     assert not run.exists()
     assert same_tensors(tensors(train(resume=elsewhere).run), tensors(whole(little_run).run))
@@ -195,7 +195,7 @@ def test_another_number_of_processes_does_not_resume_a_run(little_run: TrainConf
         train(little_run, observer=Interrupting(2))
     tensors_, progress = load_state(little_run.run.runs / "run")
     save_state(little_run.run.runs / "run", tensors_, {**progress, "num_processes": 2})
-    with pytest.raises(UserError, match="began with 2 processes, expected as many to go on, not 1"):
+    with pytest.raises(UserError, match="started with 2 processes, not 1: resume it with the same number"):
         train(resume=little_run.run.runs / "run")
 
 
@@ -228,7 +228,7 @@ def test_resuming_with_other_data_is_refused(little_run: TrainConfig) -> None:
 
     with pytest.raises(Interrupted):
         train(little_run, observer=Interrupting(2))
-    with pytest.raises(UserError, match="is it the data that the run began with"):
+    with pytest.raises(UserError, match="resume it with the data that it started with"):
         train(resume=little_run.run.runs / "run", data=Fewer())
 
 
@@ -241,7 +241,9 @@ def test_images_of_the_callers_own_are_known_again(little_run: TrainConfig) -> N
     assert json.loads((run / "data.json").read_text()) == {"name": "shapes10", "sha256": pair[0].checksum()}
     turned = dataclasses.replace(pair[0], images=pair[0].images.flip(3))
     for other in ((turned, pair[1]), None):
-        with pytest.raises(UserError, match="began with other images called shapes10: resume it with the same ones"):
+        with pytest.raises(
+            UserError, match="started with different images under the name shapes10: resume it with those"
+        ):
             train(resume=run, data=other)
     assert len(train(resume=run, data=pair).history) == 2
 

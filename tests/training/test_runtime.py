@@ -158,7 +158,7 @@ if platform.libc_ver()[0] == "glibc":
 
 def test_no_gpu_is_the_users_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"^--device gpu: PyTorch found no GPU here; expected one, or --device cpu$"):
+    with pytest.raises(UserError, match=r"^--device gpu: PyTorch found no GPU; use --device cpu$"):
         start_fabric("gpu", "float32")
 
 

@@ -140,7 +140,7 @@ def test_blending_by_hand() -> None:
         ({"views": 4, "mixed_views": 4}, "--mixed-views 4: expected 0 to 3, fewer than --views"),
         ({"mixed_views": -1}, "--mixed-views -1: expected 0 to 15"),
         ({"seed": -1}, "--seed -1: expected a whole number of at least 0"),
-        ({"augment": AugmentConfig()}, "--augmenter albumentations: expected batched"),
+        ({"augment": AugmentConfig()}, "--augmenter albumentations: views need batched"),
     ],
 )
 def test_what_is_refused(settings: dict[str, object], message: str) -> None:

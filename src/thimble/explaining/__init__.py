@@ -1,1 +1,1 @@
-"""What in an image speaks for a class."""
+"""Explain predictions: show which parts of an image support a class."""

@@ -1,4 +1,4 @@
-"""Grad-CAM and integrated gradients, by captum."""
+"""Compute Grad-CAM with captum."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from thimble.models import frozen
 from thimble.models.classifier import Classifier
 
 STEPS = 64
-"""Of the sum that stands for the integral."""
+"""Steps of the sum that approximates the integral of integrated gradients."""
 
 
 def grad_cam(model: Classifier, pixels: Tensor, targets: Tensor) -> Tensor:
-    """Where the last feature maps speak for a class.
+    """Compute where in each image the last feature maps support a class.
 
     Args:
         model: a network that pools its last feature maps to 1x1.
-        pixels: uint8 (N, 3, height, width) of the model's input size.
+        pixels: uint8 (N, 3, height, width), of the model's input size.
         targets: the classes, int64 (N,).
 
     Returns:
-        float32 (N, height, width) on the CPU, 0..1; of an image that nothing speaks for, all zero.
+        float32 (N, height, width) on the CPU, 0..1; all zero if nothing in the image supports its class.
 
     Raises:
-        UserError: the model pools nowhere.
+        UserError: the model has no global pooling.
     """
     from captum.attr import LayerAttribution, LayerGradCam
 
@@ -47,8 +47,10 @@ def as_inputs(model: Classifier, pixels: Tensor) -> Tensor:
 
 
 def _pooling(model: Classifier, double: nn.Module) -> nn.Module:
-    """The double's layer that pools the last feature maps to 1x1."""
+    """Find the layer in the model's copy that pools the last feature maps to 1x1."""
     for module in double.modules():
         if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
             return module
-    raise UserError(f"model {model.name} has no global pooling: Grad-CAM expected feature maps that are pooled to 1x1")
+    raise UserError(
+        f"model {model.name} has no global pooling: Grad-CAM needs a layer that pools the feature maps to 1x1"
+    )

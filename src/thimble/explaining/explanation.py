@@ -1,6 +1,6 @@
-"""What in an image speaks for a class, by two methods.
+"""Explain a prediction with Grad-CAM and integrated gradients.
 
-All work is done on a double of the model, which stays as it was found, however many threads ask.
+Both methods work on a copy, so that the model does not change, even if several threads use it.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from .attribution import STEPS, as_inputs, grad_cam
 
 @dataclass(frozen=True)
 class Explanation:
-    """One image, one class, and two maps of what in the image speaks for it.
+    """One image, one class, and two maps of what in the image supports the class.
 
     Attributes:
-        image: the path of the image, or ``"image 0"`` and so on for images that came without one.
-        picture: the part of the image that the network sees, in its aspect ratio, the longer side 256 pixels.
+        image: the image's path, or ``"image 0"`` and so on if it has none.
+        picture: the part of the image that the network sees, in its aspect ratio; the longer side has 256 pixels.
         class_name: the class that is explained.
-        probability: the softmax probability that the model gives it, in 0..1.
-        predicted: the class that the model takes the image for.
-        grad_cam: float32 (height, width) of the network's input, 0..1: how much the last feature maps under a place
-            speak for the class; all zero if none does.
-        integrated_gradients: float32 (height, width), -1..1: how much each pixel adds to the class's logit or, below
-            zero, takes from it, against an image of the training set's mean colour; the strongest pixel has 1 or -1.
+        probability: the model's softmax probability for this class, 0..1.
+        predicted: the predicted class.
+        grad_cam: float32 (height, width) in the network's input size, 0..1: how strongly the last feature maps at each
+            position support the class; all zero if they do not.
+        integrated_gradients: float32 (height, width), -1..1: how much each pixel adds to the class's logit (below zero:
+            subtracts from it), compared with an image of the training set's mean colour; the strongest is 1 or -1.
     """
 
     image: str
@@ -57,24 +57,24 @@ def explain(
     *,
     class_name: str | None = None,
 ) -> list[Explanation]:
-    """Explain what a model makes of images.
+    """Explain a model's predictions for images.
 
     Grad-CAM: R. Selvaraju et al. (2017, arXiv:1610.02391), at the feature maps before the global pooling. Integrated
     gradients: M. Sundararajan et al., "Axiomatic Attribution for Deep Networks" (2017, arXiv:1703.01365), summed over
     the three colours.
 
     Args:
-        images: as for ``evaluation.predict``.
+        images: as for ``thimble.predict``.
         model: a network, or a shipped model's name, a weights file or a run folder.
-        class_name: the class to explain. Default: of each image, the one that the model takes it for.
+        class_name: the class to explain. Default: each image's predicted class.
 
     Raises:
-        UserError: there is no such model or class, something is not an image, or the model pools nowhere; or the extra
-            ``report`` is not installed.
-        RunError: the model gives nan or infinite logits.
+        UserError: the model or the class does not exist, something is not an image, the model has no global pooling, or
+            the extra ``report`` is not installed.
+        RunError: the model returns nan or infinite logits.
     """
     require("captum", by="explaining an image", extra="report")
-    class_name = take("class_name", class_name, str | None, "the name of a class")
+    class_name = take("class_name", class_name, str | None, "a class name")
     classifier = load_model(model)
     chosen = None if class_name is None else find_class(classifier, class_name)
     named = named_images(images, classifier.input_size[1:])
@@ -82,10 +82,10 @@ def explain(
 
 
 def find_class(model: Classifier, class_name: str) -> int:
-    """The place of a class among the model's.
+    """The index of a class in ``model.classes``.
 
     Raises:
-        UserError: it has no such class.
+        UserError: the model has no such class.
     """
     if class_name not in model.classes:
         raise UserError(f"--class {class_name}: expected one of {', '.join(model.classes)}")
@@ -93,7 +93,7 @@ def find_class(model: Classifier, class_name: str) -> int:
 
 
 def _explain(name: str, image: Image.Image, model: Classifier, chosen: int | None) -> Explanation:
-    from captum.attr import IntegratedGradients  # takes a second, and most verbs do without it
+    from captum.attr import IntegratedGradients  # here, because the import takes a second
 
     view = view_of(image, model.input_size[1:])
     pixels = view.pixels.unsqueeze(0)
@@ -101,7 +101,7 @@ def _explain(name: str, image: Image.Image, model: Classifier, chosen: int | Non
     predicted = int(logits.argmax())
     target = predicted if chosen is None else chosen
     with torch.inference_mode(False), torch.enable_grad():
-        # From zero, which is the mean colour once it is normalised.
+        # The baseline is zero: after normalisation, that is the mean colour.
         gradients = IntegratedGradients(frozen(model)).attribute(
             as_inputs(model, pixels), target=target, n_steps=STEPS, internal_batch_size=STEPS
         )

@@ -1,4 +1,4 @@
-"""How explanations are drawn."""
+"""Draw explanations as a picture."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 from .explanation import Explanation
 
 _NAME_LENGTH = 30
-"""The most characters of a class's name that are drawn, two of which leave room for the file's."""
+"""Longest class name drawn, in characters: a row has up to two, and must leave room for the file name."""
 _GAP, _HEADER, _CAPTION, _COLUMN = 12, 56, 34, 256
-"""Of the page, in pixels; no column is narrower than its title."""
+"""Sizes on the page, in pixels; a column is always wide enough for its title."""
 
 
 def page_size(pictures: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The (width, height) of the page that ``draw`` makes of explanations with pictures of these (width, height)."""
+    """The (width, height) of the page that ``draw`` makes, in pixels, from the (width, height) of each picture."""
     column = max(_COLUMN, *(width for width, _ in pictures))
     return 3 * column + 4 * _GAP, _HEADER + sum(height + _CAPTION for _, height in pictures)
 
 
 def draw(explanations: Sequence[Explanation]) -> Image.Image:
-    """A page with a row for each explanation: the picture, Grad-CAM over it, integrated gradients over it in grey."""
+    """Draw a page with one row per explanation: the picture, Grad-CAM on it, integrated gradients on a grey copy."""
     page = Image.new("RGB", page_size([explanation.picture.size for explanation in explanations]), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(17)
     column = (page.width - 4 * _GAP) // 3
@@ -50,7 +50,7 @@ def draw(explanations: Sequence[Explanation]) -> Image.Image:
             page.paste(panel, (round(middle - panel.width / 2), top))
         text = f"{shortened(explanation.class_name, _NAME_LENGTH)}, {explanation.probability:.1%}"
         if explanation.predicted != explanation.class_name:
-            text += f" (taken for {shortened(explanation.predicted, _NAME_LENGTH)})"
+            text += f" (predicted: {shortened(explanation.predicted, _NAME_LENGTH)})"
         room = page.width - 4 * _GAP - pen.textlength(text, font)
         name = _fitting(shown(Path(explanation.image).name), lambda part: pen.textlength(part, font), room)
         baseline = top + picture.height + _CAPTION / 2
@@ -61,21 +61,20 @@ def draw(explanations: Sequence[Explanation]) -> Image.Image:
 
 
 def heat(picture: Image.Image, values: Tensor) -> Image.Image:
-    """Grad-CAM as heat over a picture of any size."""
+    """Draw Grad-CAM as a heat map on a picture of any size."""
     with needed("matplotlib", by="drawing an explanation", extra="report"):
-        from matplotlib import colormaps  # takes half a second
+        from matplotlib import colormaps  # here, because the import takes half a second
 
     strength = _enlarged(values, picture.size, Image.Resampling.BICUBIC).clip(0, 1)
     return _mixed(np.asarray(picture, np.float32), colormaps["inferno"](strength)[..., :3], 0.25 + 0.5 * strength)
 
 
 def _signs(picture: Image.Image, gradients: Tensor) -> Image.Image:
-    """Integrated gradients over the picture in grey: red for the class and blue against it."""
+    """Draw integrated gradients on a grey copy of the picture: red supports the class, blue speaks against it."""
     values = _enlarged(gradients, picture.size, Image.Resampling.NEAREST)
     gray = np.asarray(picture.convert("L").convert("RGB"), np.float32)
     colors = np.where(values[..., None] > 0, (0.84, 0.09, 0.11), (0.10, 0.35, 0.80))
-    # The grey paler, so that both colours stand out from it; the root, because few pixels are strong, and the weak
-    # ones count too.
+    # A paler grey, so that both colours stand out; the square root, so that the many weak pixels are visible too.
     return _mixed(255 - (255 - gray) * 0.6, colors, np.sqrt(np.abs(values)) * 0.9)
 
 
@@ -89,7 +88,7 @@ def _enlarged(values: Tensor, size: tuple[int, int], method: Image.Resampling) -
 
 
 def _fitting(text: str, length: Callable[[str], float], room: float) -> str:
-    """The text, without its beginning if there is no room for it all."""
+    """Cut the beginning of a text that does not fit."""
     cut = 0
     while length(text[cut:]) > room and cut < len(text) - 1:
         cut += 1

@@ -1,6 +1,6 @@
-"""From weights to a file that a product can use without Thimble, proved to be the same network.
+"""Export a network to a file that runs without Thimble, after checking that the file computes the same.
 
-One format to a file, each with ``build`` and ``load``, and ``formats`` is the table of them. ``deployment`` makes what
-they start from, ``parity`` compares, ``export`` puts them together, and ``exported`` reads an ONNX file back to measure
+Each format is one module with ``build`` and ``load``; ``formats`` lists them. ``deployment`` prepares the network,
+``parity`` compares a file with PyTorch, ``export`` combines these, and ``exported`` reads an ONNX file back to evaluate
 it. Nothing heavy is imported here.
 """

@@ -1,8 +1,8 @@
-"""A network made ready to leave: what training needed is gone, what its user needs is inside.
+"""Prepare a network for export: remove what only training needs, and add the preprocessing.
 
-BatchNorm is folded into the convolution before it (as B. Jacob et al., "Quantization and Training of Neural Networks
-for Efficient Integer-Arithmetic-Only Inference", 2018, arXiv:1712.05877, section 3.2, do it), dropout is gone, and the
-head is a mean and a matrix product. Every format is made of this.
+BatchNorm is folded into the preceding convolution (B. Jacob et al., "Quantization and Training of Neural Networks for
+Efficient Integer-Arithmetic-Only Inference", 2018, arXiv:1712.05877, section 3.2), dropout is removed, and the head
+becomes a mean and a matrix product. All formats are built from this.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from thimble.models.classifier import Classifier
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
-    """What a format makes its file of.
+    """A network prepared for export, from which a format builds its file.
 
     Attributes:
-        network: in eval mode, on the CPU, float32. It takes what ``inputs`` gives.
+        network: in eval mode, on the CPU, float32. It takes what ``inputs`` returns.
         input_size: (channels, height, width) of the images.
         mean: per channel (red, green, blue), for pixels in 0..1.
         std: per channel (red, green, blue), for pixels in 0..1.
-        preprocess: whether normalising is part of it.
-        softmax: whether it gives probabilities instead of logits.
-        metadata: what goes into the file, as JSON can hold it.
-        calibration: training images, uint8 (N, 3, height, width), for the ranges of an int8 file; None for the others.
+        preprocess: whether the network normalises its input itself.
+        softmax: whether the network returns probabilities instead of logits.
+        metadata: the file's metadata, as JSON values.
+        calibration: training images, uint8 (N, 3, height, width), to find the value ranges for an int8 file; None for
+            a float32 file.
     """
 
     network: nn.Module
@@ -45,25 +46,25 @@ class Deployment:
     calibration: Tensor | None = None
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Images, uint8 (N, 3, height, width), as the file takes them: see ``as_inputs``."""
+        """Convert images, uint8 (N, 3, height, width), to the network's inputs; see ``as_inputs``."""
         return as_inputs(images, self.preprocess, self.mean, self.std)
 
     def example(self, num_images: int = 2) -> Tensor:
-        """Inputs to trace the network with: grey images."""
+        """Grey images as inputs, to trace the network."""
         return self.inputs(torch.full((num_images, *self.input_size), 128, dtype=torch.uint8))
 
 
 def as_inputs(images: Tensor, preprocess: bool, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Images as an exported file takes them.
+    """Convert images to an exported file's inputs.
 
     Args:
         images: uint8 (N, 3, height, width).
-        preprocess: whether the file normalises them by itself.
+        preprocess: whether the file normalises them itself.
         mean, std: per channel, for pixels in 0..1.
 
     Returns:
-        With ``preprocess``, uint8 (N, height, width, 3), the layout of cameras, Pillow and OpenCV (red first); else
-        normalised float32 (N, 3, height, width).
+        With ``preprocess``, uint8 (N, height, width, 3), red first, the layout of Pillow; else normalised float32
+        (N, 3, height, width).
     """
     if preprocess:
         return images.permute(0, 2, 3, 1).contiguous()
@@ -78,7 +79,7 @@ def deploy(
     metadata: dict[str, Any] | None = None,
     calibration: Tensor | None = None,
 ) -> Deployment:
-    """Make a network ready for a file; the model itself stays as it is."""
+    """Prepare a copy of the model for export; see ``Deployment``. The model itself does not change."""
     network: nn.Module = _strip(copy.deepcopy(model).cpu().float().eval())
     if preprocess or softmax:
         network = _Whole(network, model.mean if preprocess else None, model.std, softmax)
@@ -97,7 +98,7 @@ def deploy(
 class _Mean(nn.Module):
     """Global average pooling, (N, channels, height, width) to (N, channels).
 
-    The layer of the same effect is exported by way of strides, which not every runtime has.
+    ``nn.AdaptiveAvgPool2d`` would be exported with operations on strides, which not every runtime supports.
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ class _Mean(nn.Module):
 
 
 class _Whole(nn.Module):
-    """A network with what comes before and after it."""
+    """A network with its preprocessing and its softmax."""
 
     scale: Tensor
     shift: Tensor
@@ -117,7 +118,7 @@ class _Whole(nn.Module):
         self.network = network
         self.softmax = softmax
         self.preprocess = mean is not None
-        if mean is not None:  # as one multiplication and one addition per pixel, like thimble.data.dataset.normalize
+        if mean is not None:  # one multiplication and one addition per value, like thimble.data.dataset.normalize
             self.register_buffer("scale", torch.tensor([1.0 / (255.0 * s) for s in std]))
             self.register_buffer("shift", torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]))
 
@@ -129,7 +130,7 @@ class _Whole(nn.Module):
 
 
 def _strip(module: nn.Module) -> Any:
-    """The module without BatchNorm and dropout, in place, where it is made of nothing but layers in a row."""
+    """Remove BatchNorm and dropout from a module that is a plain sequence of layers, in place."""
     layers: list[nn.Module] = []
     pooled = False
     for layer in module.children():
@@ -156,7 +157,7 @@ def _replace(module: nn.Module, layers: list[nn.Module]) -> None:
 
 
 def _as_linear(conv: nn.Conv2d) -> nn.Linear:
-    """A 1x1 convolution of one pixel is a matrix product."""
+    """Convert a 1x1 convolution, which follows the pooling and so sees a single pixel, to a linear layer."""
     linear = nn.Linear(conv.in_channels, conv.out_channels, bias=conv.bias is not None)
     linear.weight = nn.Parameter(conv.weight.detach().flatten(1))
     if conv.bias is not None:

@@ -1,12 +1,12 @@
-"""ExecuTorch: a ``.pte`` file of int8 for phones and boards, by way of XNNPACK, whose kernels run on any CPU of theirs.
+"""Build ExecuTorch files: int8 ``.pte`` files for phones and boards, with the XNNPACK backend for their CPUs.
 
-Static post-training quantisation on the graph (PT2E): weights are int8, symmetric, with a scale per output channel;
-activations are int8 with a scale and a zero point per tensor, from their histograms on training images. In float32 stay
-the normalisation, the mean over the image and the head, where rounding costs most and arithmetic least.
-See https://docs.pytorch.org/executorch/stable/backends/xnnpack/xnnpack-quantization.html.
+The graph is quantised after training with fixed ranges (PT2E): weights are int8, symmetric, with a scale per output
+channel; activations are int8 with a scale and a zero point per tensor, from histograms over training images. The
+normalisation, the mean over the image and the head stay in float32: there rounding costs most accuracy and float32
+costs least time. See https://docs.pytorch.org/executorch/stable/backends/xnnpack/xnnpack-quantization.html.
 
-The batch is free, from 1 to ``MAX_BATCH``: ExecuTorch plans its memory for the greatest, and a single image is as fast
-as in a file for single images.
+The batch size may be anything from 1 to ``MAX_BATCH``. ExecuTorch plans memory for the largest batch; a single image is
+as fast as in a file made for single images.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ MAX_BATCH = 64
 
 
 def build(deployment: Deployment) -> bytes:
-    """The network as a ``.pte`` file of int8, for 1 to ``MAX_BATCH`` images.
+    """Build an int8 ``.pte`` file for 1 to ``MAX_BATCH`` images.
 
-    Its method ``forward`` takes what ``deployment.inputs`` gives; its method ``thimble`` gives the metadata, as JSON.
+    Its method ``forward`` takes what ``deployment.inputs`` returns; its method ``thimble`` gives the metadata as JSON.
 
     Raises:
-        UserError: ExecuTorch is not installed, or has not all of the network's operators.
+        UserError: ExecuTorch is not installed, or lacks one of the network's operators.
         ValueError: there are no calibration images.
     """
     if deployment.calibration is None or not len(deployment.calibration):
@@ -60,8 +60,8 @@ def build(deployment: Deployment) -> bytes:
             except SpecViolationError as error:
                 found = re.search(r"aten\.\w+", str(error))
                 raise UserError(
-                    f"ExecuTorch has no {found[0] if found else 'kernel'} for one of this network's layers: expected "
-                    "layers that it has, choose --format onnx-int8"
+                    f"ExecuTorch has no {found[0] if found else 'kernel'} for one of this network's layers: use"
+                    " --format onnx-int8"
                 ) from error
             if any(int(sizes.upper) < MAX_BATCH for sizes in edge.exported_program().range_constraints.values()):
                 raise RuntimeError(f"ExecuTorch bounded the batch below {MAX_BATCH}")
@@ -69,7 +69,7 @@ def build(deployment: Deployment) -> bytes:
 
 
 def load(path: Path) -> Callable[[Tensor], Tensor]:
-    """A function from what the file takes, any number of images, to what it gives, float32 (N, classes).
+    """Load a file as a function from its inputs, any number of images, to its outputs, float32 (N, classes).
 
     Raises:
         UserError: ExecuTorch is not installed.
@@ -81,7 +81,7 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
         method = program.load_method("forward")
 
     def run(inputs: Tensor) -> Tensor:
-        _ = program  # a method does not keep it alive, and reads its memory
+        _ = program  # keep it alive: the method reads its memory but holds no reference to it
         return torch.cat([method.execute([batch.contiguous()])[0] for batch in torch.split(inputs, MAX_BATCH)])
 
     return run
@@ -92,7 +92,7 @@ def _needed() -> AbstractContextManager[None]:
 
 
 def _quantize(deployment: Deployment, images: Tensor) -> torch.export.ExportedProgram:
-    """The network with pairs of quantising and its inverse in it, which XNNPACK fuses into integer kernels."""
+    """Insert pairs of quantise and dequantise operations, which XNNPACK fuses into integer kernels."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
@@ -105,7 +105,7 @@ def _quantize(deployment: Deployment, images: Tensor) -> torch.export.ExportedPr
     quantizer.set_filter_function(_is_quantized)
     module = _export(deployment.network, deployment).module()
     for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.mean.dim):
-        # It would take over the scale of what it is the mean of, in which its own values are a few steps.
+        # Do not quantise the mean: it would get its input's scale, which is too coarse for its small values.
         node.meta["quantization_annotation"] = QuantizationAnnotation(_annotated=True)
     prepared = prepare_pt2e(module, quantizer)
     with torch.no_grad():
@@ -120,7 +120,7 @@ def _export(module: torch.nn.Module, deployment: Deployment) -> torch.export.Exp
 
 
 def _is_quantized(node: torch.fx.Node) -> bool:
-    """Whether an operation may be quantised: not the head, and not the normalisation, which has constant operands."""
+    """Whether to quantise an operation: not the head, and not the normalisation, which has constant operands."""
     if node.target in (torch.ops.aten.mul.Tensor, torch.ops.aten.add.Tensor):
         return all(operand.op != "get_attr" for operand in node.all_input_nodes)
     return node.target is not torch.ops.aten.linear.default
@@ -128,14 +128,14 @@ def _is_quantized(node: torch.fx.Node) -> bool:
 
 @contextmanager
 def _free_batch() -> Iterator[None]:
-    """Without the libraries whose choice hangs on the batch: asking PyTorch for it would bound the batch by 15."""
+    """Turn off MKL-DNN and NNPACK: PyTorch decides by batch size whether to use them, which would limit it to 15."""
     with torch.backends.mkldnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
         yield
 
 
 @contextmanager
 def _clean_root_logger() -> Iterator[None]:
-    """Take off the handler that importing ExecuTorch puts on everybody's logs."""
+    """Remove the handler that the import of ExecuTorch adds to the root logger."""
     handlers, level = logging.root.handlers[:], logging.root.level
     try:
         yield
@@ -146,7 +146,7 @@ def _clean_root_logger() -> Iterator[None]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without what the runtime, which is C++, writes to file descriptor 2 about the machine's processor."""
+    """Hide what the C++ runtime writes about the processor to file descriptor 2."""
     with tempfile.TemporaryFile() as nowhere:
         kept = os.dup(2)
         try:

@@ -1,4 +1,4 @@
-"""From MODEL to a checked file of a format, or to an error and no file."""
+"""Export a model to a file, and write the file only if it passes the check against PyTorch."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from thimble.data.sources import Data
 
 CALIBRATION_IMAGES = 1_000
-# Which images calibrate is no setting: the same file is made of the same weights.
+# The calibration images are not a setting, so that the same weights always give the same file.
 _SEED = 2_009
 
 
 @dataclass(frozen=True)
 class Export:
-    """A file that was made.
+    """An exported file.
 
     Attributes:
         output: the file.
         format: one of ``FORMATS``.
-        num_bytes: its size.
-        metadata: what it says of itself.
-        parity: how its answers compare with PyTorch's.
+        num_bytes: its size in bytes.
+        metadata: the metadata inside it.
+        parity: how its predictions compare with PyTorch's.
     """
 
     output: Path
@@ -55,7 +55,7 @@ class Export:
     parity: Parity
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON can hold it."""
+        """The result as JSON values."""
         return {
             "output": str(self.output),
             "format": self.format,
@@ -76,26 +76,26 @@ def export(
     data_dir: str | Path | None = None,
     progress: bool = False,
 ) -> Export:
-    """Turn a model into a file that runs without Thimble, and prove that it is the same network.
+    """Export a model to a file that runs without Thimble, and check that the file computes the same.
 
-    The file takes ``images`` and gives ``logits``, any number at a time (the C file: one). It is made in a temporary
-    folder, compared with PyTorch there, and put in its place only if it passes.
+    The file's input is ``images``, any number at a time (the C file: one), its output ``logits``. It is built in a
+    temporary folder, compared with PyTorch there, and moved to ``output`` only if it passes.
 
     Args:
-        model: a shipped model's name, a weights file, a run folder or a classifier, which stays as it is.
+        model: a shipped model's name, a weights file, a run folder or a classifier; it is not changed.
         format: one of ``FORMATS``.
-        output: the file, replaced if it exists. Default: named after the model, in the current folder.
-        preprocess: take uint8 (N, height, width, 3), 0..255, red first, and normalise inside; else normalised float32
-            (N, 3, height, width).
-        softmax: give ``probabilities`` instead of logits.
-        data: the data that the model was trained on, by name, path or as an ``ImageDataset``: training images calibrate
-            an int8 file, test images check every file. Default: what the model records.
-        data_dir: the folder that holds CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
-        progress: show a progress bar on stderr while downloading CIFAR-10, which an int8 file of its classes needs.
+        output: the file; an existing one is replaced. Default: named after the model, in the current folder.
+        preprocess: whether the file takes uint8 (N, height, width, 3), 0..255, red first, and normalises it; if not, it
+            takes normalised float32 (N, 3, height, width).
+        softmax: whether the file returns ``probabilities`` instead of logits.
+        data: the data on which the model was trained: a name, a path or an ``ImageDataset``. Training images calibrate
+            an int8 file, and test images check every file. Default: the dataset that the model records.
+        data_dir: the folder that has CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
+        progress: show a progress bar on stderr during a download of CIFAR-10, whose images an int8 file may need.
 
     Raises:
-        UserError: there is no such model, format or data, or the format cannot do what is asked for.
-        RunError: the file is not the same network, or could not be written. What was there before is untouched.
+        UserError: the model, the format or the data do not exist, or the format does not support what is asked for.
+        RunError: the file does not compute the same, or could not be written; an existing file is untouched.
     """
     if not isinstance(format, str) or format not in FORMATS:
         raise UserError(f"unknown format {described(format)}: expected one of {', '.join(FORMATS)}")
@@ -106,19 +106,19 @@ def export(
     kind = FORMATS[format]
     if not kind.bare and (softmax or not preprocess):
         asked = "--softmax" if softmax else "--no-preprocess"
-        raise UserError(f"{asked} beside --format {format}, which takes pixels and gives logits: expected neither")
+        raise UserError(f"--format {format} always takes pixels and returns logits: drop {asked}")
     classifier, metadata, sha256 = load_described(model)
     path = path or Path(f"{classifier.name}{kind.ending}")
     if path.is_dir():
         example = path / f"{classifier.name}{kind.ending}"
-        raise UserError(f"--output {path} is a folder: expected the name of a file, such as {example}")
+        raise UserError(f"--output {path} is a folder: expected a file name, such as {example}")
     kind.require(f"--format {format}")
     try:
         source = source_for(data, classifier.data, name_of(model), folder)
     except UserError:
         if data is not None or not kind.exact:
             raise
-        source = None  # drawings will do to compare answers
+        source = None  # the built-in drawings suffice to compare logits
     deployment = deploy(
         classifier,
         preprocess=preprocess,
@@ -139,7 +139,7 @@ def export(
 
 
 def _twin(deployment: Deployment, path: Path) -> Run:
-    """The ONNX int8 file of the same quantisation, which the C file must agree with."""
+    """Build the ONNX int8 file with the same quantisation; the C file's predictions must agree with it."""
     path.write_bytes(onnx_file.build_int8(deployment))
     return onnx_file.load(path)
 
@@ -147,7 +147,7 @@ def _twin(deployment: Deployment, path: Path) -> Run:
 def describe(
     model: Classifier, metadata: dict[str, Any], sha256: str, *, preprocess: bool, softmax: bool
 ) -> dict[str, Any]:
-    """What a file says of itself: all that it takes to use it, and where it is from."""
+    """The file's metadata: everything needed to use it, and its origin."""
     channels, height, width = model.input_size
     metrics = metadata.get("metrics")
     test = metrics.get("test") if isinstance(metrics, dict) else None
@@ -172,7 +172,7 @@ def describe(
 
 
 def _calibration_images(model: Classifier, source: Source | None, *, progress: bool) -> Tensor:
-    """Training images, uint8 (N, 3, height, width), the same for every file: the test set has no part in it."""
+    """Training images for calibration, uint8 (N, 3, height, width), the same for every file; never test images."""
     assert source is not None
     dataset = source.load("train", progress=progress)
     chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(_SEED))[:CALIBRATION_IMAGES]
@@ -180,7 +180,10 @@ def _calibration_images(model: Classifier, source: Source | None, *, progress: b
 
 
 def _parity_images(model: Classifier, source: Source | None) -> tuple[ImageDataset, bool]:
-    """The test images of the model's data, and true; drawings, and false, if they are not at hand or do not fit."""
+    """Images for the check, and whether they are the model's test images.
+
+    If the test images are not on disk or do not fit the model, the images are the built-in drawings.
+    """
     if source is not None and source.is_here():
         test = source.load("test")
         if test.classes == model.classes and tuple(test.images.shape[1:]) == model.input_size:

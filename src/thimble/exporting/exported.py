@@ -1,4 +1,4 @@
-"""An exported ONNX file, somebody else's perhaps, read back to be measured: only if it says what it is, and is it."""
+"""Read an exported ONNX file to evaluate it. The file may be somebody else's, so it is checked against its metadata."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from .parity import Run
 
 _BATCH = 500
 _MOST_AT_ONCE = 2**25
-"""Values in the largest result of a layer, for all images of a batch: 128 MB."""
+"""Most values in a layer's output for a whole batch: 128 MB of float32."""
 _EXPECTED = "expected a file that thimble export --format onnx or onnx-int8 wrote"
 
 
 @dataclass(frozen=True, eq=False)
 class ExportedModel:
-    """An ONNX file ready to run.
+    """An ONNX file, ready to run.
 
     Attributes:
-        name: of the file.
+        name: the file's path.
         classes: the class names, in the order of the logits.
-        input_size: (channels, height, width) of the images that it takes.
+        input_size: (channels, height, width) of its input images.
         mean: per channel, for pixels in 0..1.
         std: per channel, for pixels in 0..1.
-        preprocess: whether it normalises by itself.
-        softmax: whether it gives probabilities instead of logits.
-        run: from what it takes to what it gives.
-        batch: how many images the memory is sure to hold at once.
-        data: what it records of the data that the model was trained on; empty if nothing.
+        preprocess: whether it normalises its input itself.
+        softmax: whether it returns probabilities instead of logits.
+        run: a function from its inputs to its outputs.
+        batch: the number of images that are run at once, limited by memory.
+        data: its record of the training data; empty if it has none.
     """
 
     name: str
@@ -59,22 +59,24 @@ class ExportedModel:
     data: dict[str, Any]
 
     def infer(self, images: Tensor, *, flip: bool = False) -> Tensor:
-        """The logits of images, uint8 (N, 3, height, width): float32 (N, classes), up to a constant per image.
+        """Compute logits, float32 (N, classes), for images, uint8 (N, 3, height, width).
+
+        From a file that returns probabilities, they are logarithms, so that a constant per image may be missing.
 
         Raises:
-            RunError: one is nan or infinite.
+            RunError: a logit is nan or infinite.
         """
         logits = torch.cat([self._logits(batch, flip) for batch in torch.split(images, self.batch)])
         if not logits.isfinite().all():
-            raise RunError(f"{self.name} gives nan or infinite values; expected finite ones")
+            raise RunError(f"{self.name} returns nan or infinite values: expected finite ones; export the model again")
         return logits
 
     def evaluate(self, dataset: ImageDataset, *, flip: bool = False) -> Evaluation:
-        """Measure how well it does on a dataset, as ``thimble.evaluate`` does it for a model.
+        """Evaluate the file on a dataset, as ``thimble.evaluate`` does for a model.
 
         Raises:
             UserError: the dataset has other classes, or images of another size.
-            RunError: it gives nan or infinite values.
+            RunError: the file returns nan or infinite values.
         """
         check_fit(self.name, self, dataset)
         return reduce(self.infer(dataset.images, flip=flip), self, dataset, name=self.name, flip=flip)
@@ -90,8 +92,8 @@ def open_exported(path: str | Path) -> ExportedModel:
     """Read an ONNX file that Thimble exported.
 
     Raises:
-        UserError: it is no whole ONNX file, is another program's, or is not what its metadata say; or the extra
-            ``export`` is not installed.
+        UserError: the file is not a complete ONNX file, is from another program, or contradicts its metadata; or the
+            extra ``export`` is not installed.
     """
     require("onnx", "onnxruntime", by="reading an ONNX file", extra="export")
     path = expanded(path)
@@ -99,29 +101,31 @@ def open_exported(path: str | Path) -> ExportedModel:
     try:
         proto = onnx_checks.parse(content)
     except ValueError as error:
-        raise UserError(f"{path} ({len(content):,} bytes) is no whole ONNX file ({error}): {_EXPECTED}") from error
+        raise UserError(f"{path} ({len(content):,} bytes) is not a valid ONNX file ({error}): {_EXPECTED}") from error
     described = {entry.key: entry.value for entry in proto.metadata_props}.get(METADATA_KEY)
     if described is None:
-        raise UserError(f"{path} is an ONNX file of another program: {_EXPECTED}")
+        raise UserError(f"{path} is an ONNX file from another program: {_EXPECTED}")
     try:
         claims = _read_claims(parse_object(described))
     except (LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path} describes itself incompletely ({error!r}): {_EXPECTED}") from error
+        raise UserError(f"{path} has incomplete metadata ({error!r}): {_EXPECTED}") from error
     try:
         most_values = onnx_checks.most_values(proto)
         session = _start(proto)
     except ValueError as error:
-        raise UserError(f"{path} ({len(content):,} bytes) is no network to run ({error}): {_EXPECTED}") from error
+        raise UserError(f"{path} ({len(content):,} bytes) cannot be run ({error}): {_EXPECTED}") from error
     input_name = session.get_inputs()[0].name if session.get_inputs() else ""
 
     def run(inputs: Tensor) -> Tensor:
         try:
             outputs = torch.from_numpy(session.run(None, {input_name: inputs.numpy()})[0])
-        except Exception as error:  # a graph that is whole may still fail when it is run; as above
+        except Exception as error:  # a valid graph may still fail when it runs, with any exception
             reason = " ".join(str(error).split())[:200]
-            raise RunError(f"{path} does not run ({reason}); {_EXPECTED}") from error
+            raise RunError(f"{path} fails to run ({reason}): {_EXPECTED}") from error
         if outputs.dtype != torch.float32 or outputs.shape != (len(inputs), len(claims["classes"])):
-            raise RunError(f"{path} gives {outputs.dtype} {tuple(outputs.shape)} for {len(inputs)} images; {_EXPECTED}")
+            raise RunError(
+                f"{path} returns {outputs.dtype} {tuple(outputs.shape)} for {len(inputs)} images: {_EXPECTED}"
+            )
         return outputs
 
     batch = max(1, min(_BATCH, _MOST_AT_ONCE // max(1, most_values)))
@@ -131,7 +135,7 @@ def open_exported(path: str | Path) -> ExportedModel:
 
 
 def _read_claims(metadata: dict[str, Any]) -> dict[str, Any]:
-    """What a file says of itself; what its graph says is for ``_check_shapes``."""
+    """Read the metadata; ``_check_shapes`` compares them with the graph."""
     preprocess = metadata["input"]["type"] == "uint8"
     shape = list(metadata["input"]["shape"][1:])
     data = metadata.get("data")
@@ -147,31 +151,31 @@ def _read_claims(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _start(proto: Any) -> Any:
-    """A session of exactly what was looked through.
+    """Start a session from exactly the graph that was checked.
 
     Raises:
-        ValueError: the runtime does not take it.
+        ValueError: the runtime refuses it.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what is wrong with a file is said once, by us
+    options.log_severity_level = 4  # silent: our own message reports what is wrong
     try:
         session = onnxruntime.InferenceSession(
             proto.SerializeToString(),
             options,
             providers=["CPUExecutionProvider"],
-            enable_fallback=0,  # to the same provider, which prints what is wrong and fails again
+            enable_fallback=0,  # the fallback is the same provider: it would print an error and fail again
         )
         for one in (*session.get_inputs(), *session.get_outputs()):
-            _ = one.name, one.type, one.shape  # texts that may be no UTF-8, which only reading them shows
+            _ = one.name, one.type, one.shape  # reading a string that is not UTF-8 raises
         return session
-    except Exception as error:  # onnxruntime has as many kinds as there are ways to be no network
+    except Exception as error:  # onnxruntime raises many types of its own
         raise ValueError(" ".join(str(error).split())[:120]) from error
 
 
 def _check_shapes(path: Path, model: ExportedModel, session: Any) -> None:
-    """What the graph takes and gives must be what the metadata say."""
+    """Check that the graph's inputs and outputs match the metadata."""
     channels, height, width = model.input_size
     size = [height, width, channels] if model.preprocess else [channels, height, width]
     kind = "tensor(uint8)" if model.preprocess else "tensor(float)"
@@ -179,15 +183,17 @@ def _check_shapes(path: Path, model: ExportedModel, session: Any) -> None:
     if len(inputs) != 1 or inputs[0].type != kind or not _fits(inputs[0].shape, size):
         found = ", ".join(f"{one.type} {one.shape}" for one in inputs)
         raise UserError(
-            f"{path} takes {found}: expected {kind} ['batch', {', '.join(map(str, size))}], as it says itself"
+            f"{path} takes {found}: expected {kind} ['batch', {', '.join(map(str, size))}], as in its metadata;"
+            " export the model again"
         )
     if len(outputs) != 1 or not _fits(outputs[0].shape, [len(model.classes)]):
         found = ", ".join(f"{one.type} {one.shape}" for one in outputs)
         raise UserError(
-            f"{path} gives {found}: expected ['batch', {len(model.classes)}], a value for each of its classes"
+            f"{path} returns {found}: expected ['batch', {len(model.classes)}], one value per class; export the model"
+            " again"
         )
 
 
 def _fits(shape: Sequence[Any], expected: list[int]) -> bool:
-    """Whether a shape is that of a batch of any size, in which a name stands for a free number."""
+    """Whether a shape has a variable batch size (a name or None, not a number), followed by the expected sizes."""
     return len(shape) == len(expected) + 1 and not isinstance(shape[0], int) and list(shape[1:]) == expected

@@ -1,6 +1,7 @@
-"""The table of export formats, a row to a format: ``docs/extending/export_format.md`` adds one.
+"""List the export formats, one row each; ``docs/extending/export_format.md`` explains how to add one.
 
-Nothing heavy is imported here: ``thimble export --help`` reads the table, and a format's module is for its use alone.
+Nothing heavy is imported here, because ``thimble export --help`` reads the table. A format's module is imported when
+the format is used.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Format:
-    """A format: how its files are made and used, and what may be asked of it.
+    """An export format: how to build and load its files, and which options it supports.
 
     Attributes:
-        module: of this room. Its ``build`` makes a file's bytes of a ``Deployment``; its ``load`` makes a file a
-            function from ``Deployment.inputs`` to float32 (N, classes); its ``require``, where there is one, raises
-            UserError if something is missing that no package brings.
-        ending: of the default name of its files.
-        help: what it is, in a few words for ``thimble export --help``.
-        exact: whether it is of float32; else it is of int8, and needs training images.
-        bare: whether it can go without preprocessing, or with softmax.
-        extra: of Thimble's, which brings ``packages``; none where the core is enough.
-        packages: what making a file imports beyond the core, by top-level names.
-        needs: what its files say of what they run with, beside what they say of the model.
-        builder: another name for ``build``, where a module makes two formats.
+        module: its module in this package. The module's ``build`` turns a ``Deployment`` into a file's bytes; its
+            ``load`` turns a file into a function from ``Deployment.inputs`` to float32 (N, classes); its optional
+            ``require`` raises UserError if something is missing that no package provides, such as a compiler.
+        ending: the ending of the default file name.
+        help: a short description for ``thimble export --help``.
+        exact: True for float32; False for int8, which needs training images for calibration.
+        bare: whether it supports ``--no-preprocess`` and ``--softmax``.
+        extra: Thimble's extra that installs ``packages``; empty if the core suffices.
+        packages: what building a file imports in addition to the core, by top-level names.
+        needs: metadata about the runtime that the files need; added to the metadata about the model.
+        builder: the name of the function that builds a file, if a module has more than one format.
     """
 
     module: str
@@ -49,13 +50,13 @@ class Format:
     builder: str = "build"
 
     def require(self, by: str) -> None:
-        """Find out before the work what is missing.
+        """Check, before any work, that everything the format needs is installed.
 
         Args:
-            by: what needs the format, as the line begins.
+            by: what needs the format; the error message starts with it.
 
         Raises:
-            UserError: a package, a compiler or the like.
+            UserError: a package, a compiler or the like is missing.
         """
         extras.require(*self.packages, by=by, extra=self.extra)
         check = getattr(self._module(), "require", None)
@@ -63,12 +64,12 @@ class Format:
             check()
 
     def build(self, deployment: Deployment) -> bytes:
-        """Make a file; returns its bytes."""
+        """Build a file; return its bytes."""
         content: bytes = getattr(self._module(), self.builder)(deployment)
         return content
 
     def load(self, path: Path) -> Run:
-        """Make a file that ``build`` has just made a function."""
+        """Load a file that ``build`` has just built, as a function."""
         run: Run = self._module().load(path)
         return run
 
@@ -79,14 +80,14 @@ class Format:
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 # fmt: off
 FORMATS: dict[str, Format] = {
-    "onnx": Format("onnx_file", ".onnx", "float32, for onnxruntime and whatever reads ONNX", exact=True,
+    "onnx": Format("onnx_file", ".onnx", "float32, for onnxruntime and other ONNX runtimes", exact=True,
                    extra="export", packages=_ONNX, needs=NEEDS, builder="build_float"),
-    "onnx-int8": Format("onnx_file", "-int8.onnx", "the same as int8", exact=False,
+    "onnx-int8": Format("onnx_file", "-int8.onnx", "int8, for onnxruntime and other ONNX runtimes", exact=False,
                         extra="export", packages=_ONNX, needs=NEEDS, builder="build_int8"),
-    "torch": Format("torch_file", ".pt2", "float32, for PyTorch alone", exact=True),
-    "executorch": Format("executorch_file", ".pte", "int8, for phones and boards, by XNNPACK", exact=False,
+    "torch": Format("torch_file", ".pt2", "float32, a torch.export file for PyTorch", exact=True),
+    "executorch": Format("executorch_file", ".pte", "int8, for phones and boards, with XNNPACK", exact=False,
                          extra="executorch", packages=("executorch",)),
-    "c": Format("c.source", ".c", "int8, one C99 file for a microcontroller; its check takes a C compiler", exact=False,
+    "c": Format("c.source", ".c", "int8, one C99 file for a microcontroller; the check needs a C compiler", exact=False,
                 bare=False, extra="export", packages=(*_ONNX, "jinja2")),
 }
 # fmt: on
@@ -98,7 +99,7 @@ else:
 
 
 def describe_formats() -> str:
-    """The table for ``thimble export --help``: what each format is, and the extra that it takes."""
+    """Describe the formats for ``thimble export --help``, with the extra that each needs."""
     rows = []
     for name, row in FORMATS.items():
         needed = f" (needs thimble-nets[{row.extra}])" if row.extra else ""

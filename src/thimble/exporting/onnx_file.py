@@ -1,9 +1,10 @@
-"""ONNX: in float32, and in int8 by static post-training quantisation.
+"""Build ONNX files: in float32, and in int8 by static post-training quantisation.
 
-Quantised is what costs: convolutions, matrix products and the sums of residual blocks. Weights are int8, symmetric,
-with a scale per output channel; activations are uint8 with a scale and a zero point per tensor, from the least and
-greatest values on training images; the arithmetic is written as pairs of QuantizeLinear and DequantizeLinear (QDQ),
-which a runtime fuses into integer kernels. See https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.
+The expensive operations are quantised: convolutions, matrix products and the sums of residual blocks. Weights are int8,
+symmetric, with a scale per output channel. Activations are uint8 with a scale and a zero point per tensor, from the
+minimum and maximum over training images. The graph has pairs of QuantizeLinear and DequantizeLinear (QDQ), which a
+runtime fuses into integer kernels. See
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _QUANTIZED = ["Conv", "Gemm", "Add", "Relu", "MaxPool"]
 
 
 def build_float(deployment: Deployment) -> bytes:
-    """The network as an ONNX file of float32: input ``images``, output ``logits`` or ``probabilities``."""
+    """Build a float32 ONNX file: input ``images``, output ``logits`` or ``probabilities``."""
     import onnx
 
     proto = _traced(deployment)
@@ -40,7 +41,7 @@ def build_float(deployment: Deployment) -> bytes:
 
 
 def _traced(deployment: Deployment) -> Any:
-    """The graph in the opset that the file has, of which nothing is described yet; it takes a second to make."""
+    """Trace the network to a graph in the file's opset, without metadata. This takes about a second."""
     with _quiet():
         program = torch.onnx.export(
             deployment.network,
@@ -61,7 +62,7 @@ def _traced(deployment: Deployment) -> Any:
 
 
 def build_int8(deployment: Deployment) -> bytes:
-    """The same, quantised: the ranges of the activations are those of ``deployment.calibration``."""
+    """Build an int8 ONNX file like ``build_float``'s; ``deployment.calibration`` sets the activations' ranges."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -91,7 +92,7 @@ def build_int8(deployment: Deployment) -> bytes:
             activation_type=QuantType.QUInt8,
             op_types_to_quantize=_QUANTIZED,
             nodes_to_exclude=normalisation,
-            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},  # logits in steps would be ties
+            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},  # rounded logits would often be equal
         )
         proto = onnx.load(path)
     proto.ir_version = IR_VERSION
@@ -102,7 +103,7 @@ def build_int8(deployment: Deployment) -> bytes:
 
 
 def load(path: Path, *, threads: int = 0) -> Callable[[Tensor], Tensor]:
-    """A function from what the file takes to what it gives, float32 (N, classes); 0 threads are as many as cores."""
+    """Load a file as a function from its inputs to its outputs, float32 (N, classes); 0 threads: one per core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -117,7 +118,7 @@ def load(path: Path, *, threads: int = 0) -> Callable[[Tensor], Tensor]:
 
 
 def _constant(proto: Any, node: Any) -> bool:
-    """Whether a node has a constant among its inputs: the normalisation, and no sum of a residual block."""
+    """Whether a node has a constant input: true for the normalisation, false for a residual block's sum."""
     return any(initializer.name in node.input for initializer in proto.graph.initializer)
 
 
@@ -132,7 +133,7 @@ def _describe(proto: Any, metadata: dict[str, Any]) -> None:
 
 
 def _strip_traces(proto: Any) -> None:
-    """Take out where in PyTorch's and whose source each value comes from: a third of a file of this size."""
+    """Remove the source locations that PyTorch stores for each value: a third of such a small file."""
     graph = proto.graph
     for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         if hasattr(part, "metadata_props"):
@@ -143,7 +144,7 @@ def _strip_traces(proto: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporters' remarks on their own dependencies: not the user's business."""
+    """Hide the exporters' warnings about their own dependencies, which do not help the user."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

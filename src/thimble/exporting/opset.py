@@ -1,7 +1,7 @@
-"""The oldest ONNX that holds our networks, for devices whose runtime is not of this year.
+"""Convert ONNX graphs to the oldest opset that can hold our networks, for devices with an old runtime.
 
-PyTorch writes opset 18 at the least. What our networks are made of was all there in opset 13 (ONNX 1.8, of 2020), the
-first that knows a scale per channel, which int8 files need: only the form of some nodes has changed since.
+PyTorch writes opset 18 or newer. All operators of our networks exist in opset 13 (ONNX 1.8, 2020), which is the first
+with a scale per channel, as int8 files need it. Only the form of some nodes has changed since.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 TRACED_OPSET = 18
-"""What PyTorch is asked for."""
+"""The opset that PyTorch writes."""
 OPSET, IR_VERSION = 13, 7
 LEAST_RUNTIME = "1.15.1"
-"""The oldest onnxruntime that the files were tried with; opset 13 is older, see docs/export.md."""
+"""The oldest onnxruntime on which the files were tested; opset 13 is older, see docs/export.md."""
 NEEDS = {"onnx": {"opset": OPSET, "ir_version": IR_VERSION, "onnxruntime": f">={LEAST_RUNTIME}"}}
-"""What a file says of the runtime that it takes."""
+"""A file's metadata about the runtime that it needs."""
 
 _REDUCTIONS = ("ReduceMean", "ReduceMax")
 _SINCE_ADDED = {"BatchNormalization": "training_mode", **dict.fromkeys(_REDUCTIONS, "noop_with_empty_axes")}
-"""Attributes that say, as 0, what opset 13 does anyway."""
+"""Attributes newer than opset 13 whose value 0 means what opset 13 always does."""
 
 
 def lower(proto: Any) -> None:
-    """Make an ONNX model of ``TRACED_OPSET`` one of ``OPSET``, in place: the same arithmetic, by the same names.
+    """Convert an ONNX model from ``TRACED_OPSET`` to ``OPSET``, in place, with the same arithmetic and names.
 
-    ``onnx.checker.check_model`` tells whether something is left that opset 13 does not have.
+    Afterwards, ``onnx.checker.check_model`` finds anything left that opset 13 does not have.
     """
     import onnx
 
@@ -36,7 +36,9 @@ def lower(proto: Any) -> None:
             node.attribute.append(onnx.helper.make_attribute("axes", [int(axis) for axis in axes]))
         _remove_attribute(node, _SINCE_ADDED.get(node.op_type), 0)
         if node.op_type == "Reshape" and node.input[1] in constants:
-            if onnx.numpy_helper.to_array(constants[node.input[1]]).all():  # it is about zeros in the shape
+            if onnx.numpy_helper.to_array(
+                constants[node.input[1]]
+            ).all():  # allowzero matters only if the shape has a 0
                 _remove_attribute(node, "allowzero", 1)
             _remove_attribute(node, "allowzero", 0)
     used = {name for node in graph.node for name in node.input}

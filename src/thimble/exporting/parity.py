@@ -1,4 +1,4 @@
-"""Whether a file does what the network does: the same images through both, and how far apart their answers are."""
+"""Compare an exported file with PyTorch: run the same images through both, and check how far their outputs differ."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from .deployment import Deployment
 
 NUM_IMAGES = 1_000
 MAX_DIFFERENCE = 1e-4
-"""The most by which a float32 file's logits may differ from PyTorch's: both round, in another order."""
+"""Largest allowed difference between a float32 file's logits and PyTorch's; both round, in a different order."""
 MAX_DROP = 0.005
-"""The most accuracy, of 1, that a file may lose on the whole test set."""
+"""Largest allowed loss of accuracy on the whole test set, as a fraction."""
 MIN_AGREEMENT = 0.95
-"""The least share of images that an int8 file must label like the network. Where accuracy cannot be measured it is all
-that is known; where it can, ``MAX_DROP`` is the stricter."""
+"""Smallest allowed fraction of images for which an int8 file and PyTorch predict the same class. Without test images,
+this is an int8 file's only check; with them, ``MAX_DROP`` is stricter."""
 MIN_TWIN_AGREEMENT = 0.99
-"""The least share of images that the C file must label like the ONNX int8 file of the same quantisation."""
+"""Smallest allowed fraction of images for which the C file and the ONNX int8 file, which have the same quantisation,
+predict the same class."""
 
 Run = Callable[[Tensor], Tensor]
 _BATCH = 250
@@ -32,17 +33,17 @@ _BATCH = 250
 
 @dataclass(frozen=True)
 class Parity:
-    """How a file's answers compare with PyTorch's.
+    """How a file's predictions compare with PyTorch's.
 
     Attributes:
-        images: what the images are, such as ``"cifar10 test"``.
-        num_images: their number.
-        max_difference: the greatest absolute difference of a logit (or a probability, where the file gives those).
-        agreement: the share of images, in 0..1, of which both name the same class.
-        twin_agreement: the same share against the ONNX int8 file; None where that is no matter.
-        test_images: the images of the whole test set that the accuracies are of; None where it is not on disk.
-        pytorch_accuracy: in 0..1, of the network in PyTorch on the test set.
-        accuracy: in 0..1, of the file on the test set.
+        images: the name of the images.
+        num_images: the number of images compared.
+        max_difference: the largest absolute difference of a logit (of a probability, if the file returns those).
+        agreement: the fraction of images, 0..1, for which both predict the same class.
+        twin_agreement: the same fraction for the file and the ONNX int8 file; None except for the C file.
+        test_images: the number of test images behind the accuracies; None if the test set is not on disk.
+        pytorch_accuracy: PyTorch's accuracy on the test set, 0..1.
+        accuracy: the file's accuracy on the test set, 0..1.
     """
 
     images: str
@@ -56,20 +57,20 @@ class Parity:
 
     @property
     def drop(self) -> float | None:
-        """The accuracy that the file lost on the test set, in 0..1; below 0 where it gained."""
+        """The accuracy that the file loses on the test set, as a fraction; below 0 if it gains."""
         if self.accuracy is None or self.pytorch_accuracy is None:
             return None
         return self.pytorch_accuracy - self.accuracy
 
     def to_dict(self) -> dict[str, Any]:
-        """The comparison as JSON can hold it."""
+        """The comparison as JSON values."""
         return {**vars(self), "drop": self.drop}
 
 
 def answers(run: Run, deployment: Deployment, images: Tensor) -> Tensor:
-    """What ``run`` makes of images, uint8 (N, 3, height, width): float32 (N, classes).
+    """Run images, uint8 (N, 3, height, width), through ``run``; return float32 (N, classes).
 
-    The first image goes alone, so that a file whose batch is not free is found out.
+    The first image is run alone: this fails if the file works only for one batch size.
     """
     parts = [images[:1], *torch.split(images[1:], _BATCH)]
     return torch.cat([run(deployment.inputs(part)).float() for part in parts if len(part)])
@@ -78,17 +79,17 @@ def answers(run: Run, deployment: Deployment, images: Tensor) -> Tensor:
 def compare(
     run: Run, deployment: Deployment, images: ImageDataset, *, is_test: bool, twin: Run | None = None
 ) -> Parity:
-    """Put the same images through the file and through PyTorch.
+    """Run the same images through the file and through PyTorch, and compare the outputs.
 
     Args:
-        run: the file, as its format's ``load`` gives it.
-        deployment: what the file was made of.
-        images: at least one. The answers for the first 1,000 are compared.
-        is_test: whether they are the test set of the network's classes: then accuracies are measured too, on all.
-        twin: another file that must agree too.
+        run: the file, as its format's ``load`` returns it.
+        deployment: the network from which the file was built.
+        images: at least one image. The outputs for the first 1,000 are compared.
+        is_test: whether they are the model's test set; then accuracies are measured too, on all of them.
+        twin: a second file whose predictions should agree too.
 
     Raises:
-        RunError: the file gives something else than logits.
+        RunError: the file's outputs have the wrong shape.
     """
 
     def pytorch(inputs: Tensor) -> Tensor:
@@ -100,7 +101,7 @@ def compare(
     found, expected = (answers(one, deployment, pixels) for one in (run, pytorch))
     if found.shape != expected.shape:
         shapes = f"{tuple(found.shape)} for {len(pixels):,} images of {images.name}; expected {tuple(expected.shape)}"
-        raise RunError(f"the file gives {shapes}: nothing was written")
+        raise RunError(f"the exported file returns {shapes}: nothing was written")
     first, labels = found[:NUM_IMAGES], found[:NUM_IMAGES].argmax(1)
     twins = None if twin is None else answers(twin, deployment, pixels[:NUM_IMAGES]).argmax(1)
     return Parity(
@@ -116,38 +117,41 @@ def compare(
 
 
 def check(parity: Parity, *, exact: bool) -> None:
-    """Hold a comparison against the limits above.
+    """Check a comparison against the limits above.
 
     Args:
         parity: the comparison.
-        exact: whether the file is of float32; else it is of int8.
+        exact: True for a float32 file, False for an int8 file.
 
     Raises:
-        RunError: the file is not the same network.
+        RunError: the file differs too much from PyTorch.
     """
     agreement, where = parity.agreement, f"on {parity.num_images:,} images of {parity.images}"
     if not parity.max_difference < float("inf"):
-        raise RunError(f"the file gives nan or infinite values {where}; expected finite ones")
+        raise RunError(
+            f"the exported file returns nan or infinite values {where}: expected finite ones; nothing was written"
+        )
     if exact and (parity.max_difference > MAX_DIFFERENCE or agreement < 1):
         raise RunError(
-            f"the file differs from PyTorch by {parity.max_difference:.2g} and agrees on {agreement:.2%} of labels "
-            f"{where}: expected at most {MAX_DIFFERENCE:g} and 100%; nothing was written"
+            f"the exported file's outputs differ from PyTorch's by up to {parity.max_difference:.2g}, and"
+            f" {agreement:.2%} of predicted classes agree {where}: expected at most {MAX_DIFFERENCE:g} and 100%;"
+            " nothing was written"
         )
     if agreement < MIN_AGREEMENT:
         raise RunError(
-            f"the file agrees with PyTorch on {agreement:.2%} of labels {where}: expected at least "
-            f"{MIN_AGREEMENT:.0%}; nothing was written, --format onnx keeps float32"
+            f"{agreement:.2%} of the exported file's predicted classes agree with PyTorch {where}: expected at least"
+            f" {MIN_AGREEMENT:.0%}; nothing was written, try --format onnx, which is float32"
         )
     if parity.twin_agreement is not None and parity.twin_agreement < MIN_TWIN_AGREEMENT:
         raise RunError(
-            f"the file agrees with the ONNX int8 file on {parity.twin_agreement:.2%} of labels {where}: expected at "
-            f"least {MIN_TWIN_AGREEMENT:.0%}; nothing was written"
+            f"{parity.twin_agreement:.2%} of the exported file's predicted classes agree with the ONNX int8 file"
+            f" {where}: expected at least {MIN_TWIN_AGREEMENT:.0%}; nothing was written"
         )
     if parity.drop is not None and parity.drop > MAX_DROP:
         raise RunError(
-            f"the file is right about {parity.accuracy:.2%} of {parity.test_images:,} test images, PyTorch about "
-            f"{parity.pytorch_accuracy:.2%}: expected to lose at most {100 * MAX_DROP:g} points; nothing was written, "
-            "--format onnx keeps float32"
+            f"the exported file's accuracy is {parity.accuracy:.2%} on {parity.test_images:,} test images, PyTorch's"
+            f" {parity.pytorch_accuracy:.2%}: expected a loss of at most {100 * MAX_DROP:g} points; nothing was"
+            " written, try --format onnx, which is float32"
         )
 
 

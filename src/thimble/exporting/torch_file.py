@@ -1,9 +1,9 @@
-"""PyTorch's own format: the program of torch.export, a ``.pt2`` file, which runs without Thimble's source.
+"""Build torch.export files: ``.pt2``, PyTorch's own format, which runs without Thimble's code.
 
-See https://docs.pytorch.org/docs/stable/export.html. The file is a zip archive, of the layout that
-https://docs.pytorch.org/docs/stable/export/pt2_archive.html describes: the graph as JSON, each weight as its raw bytes,
-and the metadata in ``extra/thimble.json``. There is no pickle in it: PyTorch would write one for example inputs, which
-are left out, and for custom objects and subclasses of tensors, of which our networks have none.
+See https://docs.pytorch.org/docs/stable/export.html. The file is a zip archive (its layout:
+https://docs.pytorch.org/docs/stable/export/pt2_archive.html) with the graph as JSON, each weight as raw bytes, and the
+metadata in ``extra/thimble.json``. It contains no pickle: PyTorch would pickle example inputs, which are removed, and
+custom objects and tensor subclasses, which our networks do not have.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ METADATA_FILE = "thimble.json"
 
 
 def build(deployment: Deployment) -> bytes:
-    """The network as a ``.pt2`` file of float32, for any number of images from 1 up.
+    """Build a float32 ``.pt2`` file for any number of images.
 
-    The same network gives the same bytes with the same version of PyTorch, wherever that is installed.
+    With one version of PyTorch, the same network gives the same bytes on every machine.
     """
     with _quiet():
         program = torch.export.export(
             deployment.network,
-            (deployment.example(),),  # two images: a single one would be taken for a constant
+            (deployment.example(),),  # two images: torch.export would treat a batch size of 1 as a constant
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
         )
         program.example_inputs = None
@@ -41,10 +41,10 @@ def build(deployment: Deployment) -> bytes:
 
 
 def load(path: Path) -> Callable[[Tensor], Tensor]:
-    """A function from what the file takes to what it gives, float32 (N, classes).
+    """Load a file as a function from its inputs to its outputs, float32 (N, classes).
 
-    Only for a file that ``build`` has just made: PyTorch unpickles what another one may contain, and evaluates its
-    expressions of shapes.
+    Load only a file that ``build`` has just built: from another file, PyTorch would unpickle objects and evaluate
+    expressions for shapes.
     """
     with _quiet():
         module = torch.export.load(path).module()
@@ -58,7 +58,7 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _strip_traces(program: torch.export.ExportedProgram) -> None:
-    """Take out which line of whose source each value comes from: folders of the machine that wrote the file."""
+    """Remove the source locations of each value, which contain paths on this machine."""
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:

@@ -1,7 +1,7 @@
-"""The model card: what a weights file says of its model, as the page that the Hugging Face Hub shows.
+"""Write a model card: the page that the Hugging Face Hub shows for a model.
 
-Nothing in it is invented: figures are counted, or recorded in the file, or measured when asked for; what is not known
-is left out or said to be unknown. YAML for the Hub, then Markdown: https://huggingface.co/docs/hub/model-cards.
+All figures are computed from the model, read from its weights file, or measured on request. Whatever is unknown is left
+out or marked as unknown. A card is YAML front matter, then Markdown: https://huggingface.co/docs/hub/model-cards.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LIBRARY, TASK = "thimble", "image-classification"
 TAGS = ("thimble", "pytorch", "tinyml")
 
 _PLACES = {"data_dir", "fallback", "runs", "name", "overwrite", "device", "workers"}
-"""Settings that say where a run was made and not how: somebody's folders are nobody else's business."""
+"""Settings about where a run was made, not how. They stay out of cards, because a user's folders are private."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")
 _SOFTWARE = ("thimble", "torch", "python")
 _MOST_CLASSES = 50
@@ -54,32 +54,32 @@ def model_card(
     data: Data | None = None,
     data_dir: str | Path | None = None,
 ) -> str:
-    """The card of a model: YAML front matter, then Markdown.
+    """Return a model's card: YAML front matter, then Markdown.
 
     Args:
-        model: a shipped model's name, a weights file or a run folder; of a run folder the command is told too.
-        repo: the repository on the Hugging Face Hub that it is for, OWNER/NAME.
-        measure: test the model now instead of telling what is recorded.
-        data: to measure, a dataset's name or path, or an ``ImageDataset``. Default: the data that the model was trained
-            on.
-        data_dir: to measure, the folder that holds CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
+        model: a shipped model's name, a weights file or a run folder. For a run folder, the card has its command too.
+        repo: the repository on the Hugging Face Hub for which the card is, OWNER/NAME.
+        measure: test the model now, instead of reporting the recorded test.
+        data: with ``measure``, a dataset's name or path, or an ``ImageDataset``. Default: the dataset that the model
+            records.
+        data_dir: with ``measure``, the folder that has CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
 
     Raises:
-        UserError: there is no such model; or, to measure, it records no dataset; or no such repository is possible.
-        RunError: the model gives nan or infinite logits.
+        UserError: there is no such model, ``repo`` is not a valid name, or, with ``measure``, there is no dataset.
+        RunError: the model returns nan or infinite logits.
     """
     require("jinja2", "yaml", by="the model card", extra="hub")
     import jinja2
 
     if repo is not None and not _REPOSITORY.fullmatch(repo):
-        raise UserError(f"repository {repo!r}: expected OWNER/NAME, of letters, digits, '-', '_' and '.'")
+        raise UserError(f"repository {repo!r}: expected OWNER/NAME, with letters, digits, '-', '_' and '.' only")
     classifier, metadata, checksum = load_described(model)
     test = evaluate(classifier, data, data_dir=data_dir, progress=True) if measure else _recorded(metadata)
     shipped = isinstance(model, str) and model in list_pretrained()
     title = _title(model, classifier, repo, shipped)
     licence, trained_on = _licence(metadata), _data(metadata)
     environment = jinja2.Environment(
-        autoescape=False,  # Markdown, whose own escapes are below
+        autoescape=False,  # that is for HTML; the filter markdown escapes Markdown
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -118,14 +118,14 @@ def write_card(
     data: Data | None = None,
     data_dir: str | Path | None = None,
 ) -> Path:
-    """Write the card of a model into a file, which is replaced if it exists; see ``model_card``.
+    """Write a model's card to a file; an existing file is replaced. See ``model_card``.
 
     Returns:
-        the file.
+        The file's path.
 
     Raises:
-        UserError: as ``model_card``; or the output is a folder.
-        RunError: as ``model_card``; or the file could not be written.
+        UserError: as in ``model_card``; or the output is a folder.
+        RunError: as in ``model_card``; or the file could not be written.
     """
     path = expanded(output)
     if path.is_dir():
@@ -144,14 +144,14 @@ def _figures(values: Sequence[float]) -> str:
 
 
 def _dictionary(values: Any, *keys: str) -> dict[str, Any]:
-    """The dictionary under a row of keys; empty where there is none, as a file's metadata may be any JSON."""
+    """The dictionary at nested keys; empty if there is none, because a file's metadata may be any JSON."""
     for key in keys:
         values = values.get(key) if isinstance(values, dict) else None
     return values if isinstance(values, dict) else {}
 
 
 def _recorded(metadata: dict[str, Any]) -> Evaluation | None:
-    """The test that a training recorded; None where there is none, or what is there is not one."""
+    """The test recorded at the end of training; None if there is none or it is malformed."""
     test = _dictionary(metadata, "metrics", "test")
     try:
         low, high = test["accuracy_interval"]
@@ -176,7 +176,7 @@ def _recorded(metadata: dict[str, Any]) -> Evaluation | None:
 
 
 def _title(model: Model, classifier: Classifier, repo: str | None, shipped: bool) -> str:
-    """What the card calls the model: the name of its repository, its shipped name, its folder's or its file's."""
+    """The card's title: the name of the repository, of the shipped model, of the run folder or of the file."""
     if repo or shipped:
         return one_line((repo or str(model)).rpartition("/")[2])
     folder = run_folder_of(model)
@@ -185,7 +185,7 @@ def _title(model: Model, classifier: Classifier, repo: str | None, shipped: bool
 
 
 def _file(model: Model, classifier: Classifier, shipped: bool) -> dict[str, Any]:
-    """The size of MODEL's weights file in bytes, and whether its parameters were rounded to half precision."""
+    """The weights file's size in bytes, and whether its parameters are in float16."""
     if as_classifier(model) is not None:
         return {"num_bytes": len(as_bytes(classifier)), "half": False}
     folder = None if shipped else run_folder_of(model)
@@ -196,16 +196,16 @@ def _file(model: Model, classifier: Classifier, shipped: bool) -> dict[str, Any]
 
 
 def _licence(metadata: dict[str, Any]) -> str:
-    """Under which terms the weights are; empty where nobody said."""
+    """The licence of the weights; empty if the file states none."""
     found = metadata.get("licence")
     return one_line(found) if isinstance(found, str) else ""
 
 
 def _front_matter(title: str, licence: str, data: dict[str, Any], test: Evaluation | None) -> str:
-    """What the Hub reads: YAML, without the lines of dashes around it."""
+    """The YAML that the Hub reads, without the lines of dashes around it."""
     import yaml
 
-    known = {"license": licence.lower()} if licence else {}  # the Hub's names of licences are in small letters
+    known = {"license": licence.lower()} if licence else {}  # the Hub writes licence names in lower case
     front: dict[str, Any] = {"library_name": LIBRARY, **known, "pipeline_tag": TASK, "tags": list(TAGS)}
     trained_on = known_source(data["name"])
     if trained_on and trained_on.hub_name:
@@ -232,13 +232,13 @@ def _front_matter(title: str, licence: str, data: dict[str, Any], test: Evaluati
 
 
 def _ranking(test: Evaluation | None) -> list[tuple[str, float]]:
-    """The classes that had test images, with their accuracy, the worst first."""
+    """The classes that have test images, with their accuracy, worst first."""
     known = test.per_class_accuracy.items() if test else ()
     return sorted(((name, value) for name, value in known if 0.0 <= value <= 1.0), key=lambda pair: pair[1])
 
 
 def _commonest_mistake(test: Evaluation | None, classes: Sequence[str]) -> tuple[str, str, int] | None:
-    """The true class, the one that it is taken for most, and how often; None without mistakes."""
+    """The most frequent mistake: true class, predicted class, and count; None if there are no mistakes."""
     rows = range(len(classes))
     if test is None or len(test.confusion) != len(classes) or any(len(row) != len(classes) for row in test.confusion):
         return None
@@ -248,7 +248,7 @@ def _commonest_mistake(test: Evaluation | None, classes: Sequence[str]) -> tuple
 
 
 def _data(metadata: dict[str, Any]) -> dict[str, Any]:
-    """What it was trained on: a name, empty where none is recorded, and numbers of images, None like it."""
+    """The training data's name (empty if not recorded) and numbers of images (None if not recorded)."""
     found = _dictionary(metadata, "data")
     counts = {part: found.get(part) for part in ("train_images", "validation_images")}
     name = found.get("name")
@@ -257,14 +257,14 @@ def _data(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _training(model: Model, metadata: dict[str, Any]) -> dict[str, Any]:
-    """What is known of how it was trained: for readers, and as JSON; each empty where it is not known."""
+    """What is known about the training, as text and JSON for the card; unknown values are empty."""
     recipe = _dictionary(without_places(metadata), "recipe")
     checksum = metadata.get("teacher_sha256")
     last = _dictionary(metadata, "metrics", "last_epoch")
     versions = _dictionary(metadata, "versions")
     return {
         "recipe": recipe,
-        # A list on one line.
+        # Put each list on one line.
         "settings": re.sub(r"\[[^][{}\"]+\]", _on_one_line, json.dumps(recipe, indent=2)) if recipe else "",
         "teacher": recipe.get("teacher"),
         "teacher_checksum": checksum if isinstance(checksum, str) and checksum.isalnum() else "",
@@ -275,7 +275,7 @@ def _training(model: Model, metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_places(metadata: dict[str, Any]) -> dict[str, Any]:
-    """What a weights file tells, less what its recipe says of where it was run."""
+    """Copy a weights file's metadata without the settings about where the run was made."""
     recipe = {name: value for name, value in _dictionary(metadata, "recipe").items() if name not in _PLACES}
     for source in ("teacher", "bank"):
         if isinstance(recipe.get(source), str):
@@ -292,7 +292,7 @@ def _fraction(value: Any) -> float | None:
 
 
 def _command(model: Model) -> str:
-    """The command that a run's folder recorded, as one would type it; empty where none is, or no line holds it."""
+    """The command recorded in a run folder, as typed; empty if there is none or it has unprintable characters."""
     run = run_folder_of(model)
     try:
         command = shlex.join(read_environment(run).get("command") or []) if run else ""

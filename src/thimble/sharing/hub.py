@@ -1,7 +1,7 @@
-"""Models on the Hugging Face Hub: a ``Classifier`` that can be pushed there and fetched again.
+"""Push models to the Hugging Face Hub and load them from there.
 
-A repository holds Thimble's own weights file, the model card that it makes, and ``config.json``, which says what the
-network is to those who do not read weights files. Loading reads the weights file alone, and never unpickles anything.
+A repository has Thimble's weights file, the model card, and ``config.json``, which describes the network for programs
+that do not read weights files. Loading reads only the weights file, and never unpickles anything.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _CARRIED = ("name", "arguments", "classes", "mean", "std", "input_size", "num_parameters")
-"""What a classifier carries; ``save_weights`` writes it, the name as "model". What else a file says is its run's."""
+"""A classifier's own attributes. ``save_weights`` writes them (the name as "model"); other metadata are the run's."""
 
 
 class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
@@ -45,18 +45,18 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
         HubClassifier.of("runs/mine").push_to_hub("me/mine")
         model = HubClassifier.from_pretrained("me/mine")
 
-    In everything else it is the classifier that it was made of: the same modules under the same names.
+    Apart from these methods, it is the classifier from which it was made, with the same modules and names.
 
     Attributes:
-        metadata: the run's own part of the weights file: recipe, less where it was run, data, metrics.
+        metadata: the run's metadata in the weights file: recipe (without folders and devices), data, metrics.
     """
 
     def __init__(self, model: Classifier, metadata: dict[str, Any] | None = None) -> None:
-        """Take over a classifier's modules, which the two then share, and what it carries.
+        """Wrap a classifier; both share their modules.
 
         Args:
-            model: on any device, in either mode.
-            metadata: what is known of how these weights were made. Once they are others, it is not saved with them.
+            model: on any device, in train or eval mode.
+            metadata: how these weights were trained. Once the weights change, it is no longer saved with them.
         """
         super().__init__(
             dict(model.named_children()), name=model.name, arguments=model.arguments, input_size=model.input_size
@@ -70,7 +70,7 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
 
     @classmethod
     def of(cls, model: Model) -> Self:
-        """A model ready for the Hub.
+        """Load a model and make it ready for the Hub.
 
         Args:
             model: a shipped model's name, a weights file or a run folder; or a classifier.
@@ -97,14 +97,14 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
 
         Args:
             pretrained_model_name_or_path: a folder with ``model.safetensors``, such a file, or OWNER/NAME on the Hub.
-            revision: the branch, tag or commit of the repository. Default: its newest.
-            token: for a private repository. Default: the one that ``hf auth login`` left.
-            cache_dir: where downloads are kept. Default: the Hub's own cache.
-            force_download: download what is in the cache already.
-            local_files_only: take it from the cache, without asking the Hub.
+            revision: the repository's branch, tag or commit. Default: the main branch.
+            token: for a private repository. Default: the token that ``hf auth login`` stored.
+            cache_dir: the folder for downloads. Default: huggingface_hub's cache.
+            force_download: download even if the file is in the cache.
+            local_files_only: use only the cache, without asking the Hub.
 
         Raises:
-            UserError: there is no such folder or repository, or it holds no whole Thimble weights file.
+            UserError: there is no such folder or repository, or it has no valid Thimble weights file.
             RunError: the Hub cannot be reached, or fails.
         """
         name = str(pretrained_model_name_or_path)
@@ -131,20 +131,20 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
         push_to_hub: bool = False,
         **push_options: Any,
     ) -> str | None:
-        """Write the weights, ``config.json`` and a model card into a folder; a card that somebody edited stays.
+        """Write the weights, ``config.json`` and a model card to a folder; a card that was edited by hand is kept.
 
         Args:
-            save_directory: made where needed. Weights that are there are replaced.
-            half: write the parameters in float16. Default: if that changes none of them, as with the shipped models.
-            repo_id: the repository that the card is for, OWNER/NAME.
-            push_to_hub: push to that repository too (default: of the folder's name); with ``push_options``.
+            save_directory: the folder; created if it does not exist. Existing weights are replaced.
+            half: write the parameters in float16. Default: only if this is lossless, as for the shipped models.
+            repo_id: the repository for which the card is, OWNER/NAME.
+            push_to_hub: also push to this repository (default: one with the folder's name), with ``push_options``.
 
         Returns:
             What ``push_to_hub`` returns, if it was called.
 
         Raises:
-            UserError: the folder is a run's or another program's; or pushing is refused.
-            RunError: it cannot be written; or pushing fails.
+            UserError: the folder belongs to a run or to another program, or the Hub refuses the push.
+            RunError: the folder cannot be written, or the push fails.
         """
         folder = expanded(save_directory)
         _refuse_others(folder)
@@ -171,23 +171,23 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
         commit_message: str = "Push a model with Thimble",
         **upload_options: Any,
     ) -> str:
-        """Upload weights, ``config.json`` and model card in one commit; the repository is made where there is none.
+        """Upload the weights, ``config.json`` and the model card in one commit; create the repository if necessary.
 
         Args:
-            repo_id: OWNER/NAME, or NAME of one's own.
+            repo_id: OWNER/NAME, or NAME for a repository of your own.
             half: as in ``save_pretrained``.
-            private: whether a new repository is private. Default: as its owner's settings say.
-            token: with the right to write. Default: the one that ``hf auth login`` left.
+            private: whether a new repository is private. Default: the owner's setting on the Hub.
+            token: a token with write permission. Default: the token that ``hf auth login`` stored.
             branch: the branch. Default: main.
-            create_pr: open a pull request instead.
-            commit_message: of the commit.
-            upload_options: as ``HfApi.upload_folder`` takes them; ``ignore_patterns="README.md"`` keeps the card there.
+            create_pr: open a pull request instead of committing.
+            commit_message: the commit's message.
+            upload_options: passed to ``HfApi.upload_folder``; ``ignore_patterns="README.md"`` keeps the Hub's card.
 
         Returns:
-            The address of the commit.
+            The commit's URL.
 
         Raises:
-            UserError: not logged in, no right to write there, or no such name is possible.
+            UserError: not logged in, no write permission, or ``repo_id`` is not a valid name.
             RunError: the Hub cannot be reached, or fails.
         """
         with told(repo_id, writing=True):
@@ -214,12 +214,12 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
             return ModelCard(Path(folder, self.name, CARD_FILE).read_text("utf-8"))
 
     def _known(self) -> dict[str, Any]:
-        """What is known of how these weights were made: nothing, once they are others."""
+        """The metadata about the training; empty once the weights have changed."""
         return self.metadata if _fingerprint(self) == self._described else {}
 
 
 def _fingerprint(model: Classifier) -> str:
-    """A hash of all that the model's answers follow from."""
+    """A hash of the model's parameters and buffers, that is, of everything that determines its outputs."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         whole = tensor.detach().cpu()
@@ -229,25 +229,25 @@ def _fingerprint(model: Classifier) -> str:
 
 
 def _is_half(model: Classifier) -> bool:
-    """Whether float16 holds every parameter exactly."""
+    """Whether float16 can represent every parameter exactly."""
     parameters = [parameter.detach() for parameter in model.parameters()]
     return all(torch.equal(parameter, parameter.half().to(parameter.dtype)) for parameter in parameters)
 
 
 def _load_local(path: Path) -> tuple[Classifier, dict[str, Any]]:
-    """Load a weights file or a folder that holds one."""
+    """Load a weights file or a folder that has one."""
     if path.is_dir() and not (path / WEIGHTS_FILE).exists():
         found = sorted(file.name for file in path.iterdir() if file.suffix in _PICKLED and file.is_file())
         if found:
             raise UserError(
-                f"{path} holds {found[0]}, a pickled file, which could run any code and is never loaded: expected"
+                f"{path} has {found[0]}, a pickled file, which could run any code and is never loaded: expected"
                 f" {WEIGHTS_FILE}, as save_pretrained writes it"
             )
     return load_described(path)[:2]
 
 
 def _refuse_others(folder: Path) -> None:
-    """Raise UserError where ``save_pretrained`` would write over what it did not write."""
+    """Raise UserError if ``save_pretrained`` would overwrite files that it did not write."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: expected a folder, or a name for a new one")
     config = folder / CONFIG_FILE
@@ -256,11 +256,11 @@ def _refuse_others(folder: Path) -> None:
     with contextlib.suppress(UserError):
         if read_object(config).get("library_name") == LIBRARY:
             return
-    raise UserError(f"{folder} holds the {CONFIG_FILE} of a run or of another program: expected another folder")
+    raise UserError(f"{folder} has a {CONFIG_FILE} from a run or another program: choose another folder")
 
 
 def _is_unedited(folder: Path, repo_id: str | None) -> bool:
-    """Whether a folder's card is the one that its weights have, which will be wrong once these are replaced."""
+    """Whether a folder's card is exactly what its weights give; then it must be rewritten along with them."""
     try:
         return read_file(folder / CARD_FILE, MEBIBYTE) == model_card(folder, repo=repo_id).encode()
     except (ValueError, UserError):

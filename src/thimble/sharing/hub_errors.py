@@ -1,4 +1,4 @@
-"""What goes wrong with the Hugging Face Hub, told in one line: what was found, what was expected, what to do."""
+"""Turn the Hugging Face Hub's errors into one-line errors that say what was found, what was expected and what to do."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from thimble.storage.weights import WEIGHTS_FILE
 
 @contextlib.contextmanager
 def told(repo: str, *, writing: bool) -> Iterator[None]:
-    """Turn what huggingface_hub raises into errors of ours, of one line."""
+    """Turn huggingface_hub's exceptions into Thimble's one-line errors."""
     try:
         yield
     except errors.HFValidationError as error:
         missing = "" if writing else "no such file or folder, and "
-        raise UserError(f"{repo!r}: {missing}no repository can be called so; expected OWNER/NAME") from error
+        raise UserError(f"{repo!r}: {missing}not a valid repository name; expected OWNER/NAME") from error
     except (errors.HTTPError, errors.EntryNotFoundError, OSError) as error:
         raise _translated(error, repr(repo), writing) from error
 
@@ -29,18 +29,22 @@ def _translated(error: Exception, repo: str, writing: bool) -> UserError | RunEr
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     missing = isinstance(error, errors.RepositoryNotFoundError)
     if isinstance(error, errors.GatedRepoError) or status == 403:
-        return UserError(f"{repo}: the Hub refuses ({reason}): expected a right to it; ask its owner, or hf auth login")
+        return UserError(
+            f"{repo}: the Hub refused access ({reason}): ask the owner for access, or log in with hf auth login"
+        )
     if isinstance(error, errors.LocalTokenNotFoundError) or (status == 401 and (writing or not missing)):
-        return UserError(f"{repo}: not logged in to the Hugging Face Hub, or with a wrong token; hf auth login")
+        return UserError(
+            f"{repo}: not logged in to the Hugging Face Hub, or the token is wrong: log in with hf auth login"
+        )
     if missing:
         return UserError(
-            f"no file or folder {repo}, and no such repository on the Hugging Face Hub, or a private one: expected"
-            " OWNER/NAME of a Thimble model; for a private one, hf auth login"
+            f"no file or folder {repo}, and no public repository of this name on the Hugging Face Hub: expected a"
+            " Thimble model's OWNER/NAME; for a private repository, log in with hf auth login"
         )
     if isinstance(error, errors.RevisionNotFoundError):
-        return UserError(f"{repo} has no such revision: expected a branch, a tag or a commit of it")
+        return UserError(f"{repo} has no such revision: expected one of its branches, tags or commits")
     if isinstance(error, errors.RemoteEntryNotFoundError):
-        return UserError(f"{repo} holds no {WEIGHTS_FILE}: expected a repository that Thimble's push_to_hub made")
+        return UserError(f"{repo} has no {WEIGHTS_FILE}: expected a repository that Thimble's push_to_hub created")
     if isinstance(error, errors.LocalEntryNotFoundError):
-        reason = "it cannot be reached, and its cache does not have the file"
-    return RunError(f"{repo}: the Hugging Face Hub cannot be used ({reason}): check the network, or try again later")
+        reason = "it cannot be reached, and the file is not in the local cache"
+    return RunError(f"{repo}: the Hugging Face Hub failed ({reason}): check the network, or try again later")

@@ -1,1 +1,1 @@
-"""Training: settings, recipes, the loop, and how a run stops and goes on."""
+"""Train models: settings, recipes, the training loop, stopping and resuming."""

@@ -1,7 +1,7 @@
-"""The batches of an epoch: which images, in which order, augmented and scaled how.
+"""Make the batches of an epoch: choose, order and augment the training images, and scale them.
 
-Whatever is random here follows from (seed, epoch, step, process) alone: the batches of a run are the same for any
-number of workers, and a run that resumes in mid-epoch sees the very images it would have seen.
+All randomness here follows from (seed, epoch, step, process). A run therefore gets the same batches with any number of
+workers, and a run that is resumed in mid-epoch gets the images that it would have got without the interruption.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from thimble.system.seeds import derive_seed
 
 
 class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
-    """The batches of one epoch, made when they are asked for: item k is the k-th batch of this process.
+    """The batches of one epoch, made on demand: item k is this process's k-th batch.
+
+    If the images do not fill the last batch, it is dropped. The images are shuffled anew each epoch, so each epoch
+    drops different ones.
 
     Args:
-        dataset: the training images, on the device where the augmenter works.
-        augmenter: what is done to them; None: nothing.
-        batch_size: images in a step of all processes together.
-        seed, epoch: what the order and the augmentation follow from.
-        rank, world_size: this process among all; each takes every world_size-th image of a batch.
-        pool: the indices, int64, of the images to draw from; by default all.
-
-    The last images of the order that fill no whole batch are left out, others in every epoch.
+        dataset: the training images, on the device on which they are augmented.
+        augmenter: augments each batch; None leaves the images as they are.
+        batch_size: images in one step, over all processes together.
+        seed, epoch: determine the order of the images and their augmentation.
+        rank, world_size: this process's number, and the number of processes; each takes every world_size-th image of
+            a batch.
+        pool: the indices, int64, of the images to draw from; all by default.
     """
 
     def __init__(
@@ -56,11 +58,11 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
         return len(self.order) // self.batch_size
 
     def indices(self, batch: int) -> Tensor:
-        """Which images of the dataset this process has in a batch, int64 (n,)."""
+        """The indices of this process's images in a batch, int64 (n,)."""
         return self.order[batch * self.batch_size : (batch + 1) * self.batch_size][self.rank :: self.world_size]
 
     def __getitem__(self, batch: int) -> tuple[Tensor, Tensor]:
-        """Images (n, 3, height, width), uint8 in channels-last memory, and labels (n,), int64."""
+        """Return images, uint8 (n, 3, height, width) in channels-last memory, and labels, int64 (n,)."""
         chosen = self.indices(batch)
         images, labels = self.dataset.images[chosen], self.dataset.labels[chosen]
         if self.augmenter is None:
@@ -68,7 +70,7 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
         return self.augmenter.augment(images, derive_seed(self.seed, self.epoch, batch, self.rank)), labels
 
     def loader(self, first_batch: int, workers: int, pin_memory: bool) -> DataLoader[tuple[Tensor, Tensor]]:
-        """The batches from ``first_batch`` on, in order, made ahead by so many worker processes (0: in this one)."""
+        """Return the batches from ``first_batch`` on, in order, prepared by ``workers`` processes (0: by this one)."""
         return DataLoader(
             self,
             batch_size=None,
@@ -76,19 +78,19 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
             num_workers=workers,
             pin_memory=pin_memory,
             worker_init_fn=_leave_signals_to_the_parent,
-            # Without a generator of its own, a DataLoader draws from the global one, which dropout's masks follow.
+            # Without its own generator, a DataLoader draws from the global one and would change the dropout masks.
             generator=torch.Generator().manual_seed(0),
         )
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """A terminal sends Ctrl-C to the workers too, which must go on until the parent has finished its step."""
+    """Ignore signals in a worker: a terminal sends Ctrl-C to workers too, but the parent still finishes its step."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Scale float images (N, 3, height, width) to ``size``, (height, width), smoothed against aliasing."""
+    """Scale float images (N, 3, height, width) to ``size``, (height, width), with antialiasing."""
     if images.shape[2:] == size:
         return images
     smaller = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)

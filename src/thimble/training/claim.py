@@ -1,7 +1,7 @@
-"""A run's folder, claimed by one process: nothing in it is lost, and no other process trains in it.
+"""Claim a run's folder for one process, so that no other process trains in it and nothing in it is lost.
 
-A new run is made whole under a temporary name, locked, and then renamed to its place, which the file system does at
-once and for one process only. Of many that begin in the same second under the same name, one has it.
+A new run's folder is created and locked under a temporary name, then renamed. The file system renames atomically: if
+several processes start a run with the same name at the same moment, exactly one gets it.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
 
 
 class Claim:
-    """The folder of a training, from before its data are read until after its weights are saved.
+    """A run's folder, held from before the data are read until after the weights are saved.
 
-    With ``resume``, or to overwrite, the folder that exists is locked at once, and what is wrong with it told, before
-    anything is downloaded or built. A new folder is made by ``begin``, after all else has been built.
+    An existing folder (to resume or to overwrite) is checked and locked at once, before anything is downloaded or
+    built. ``begin`` creates a new folder, after everything else has been built.
 
     Args:
         config: the run's settings.
-        resume: the folder of the run to go on with; None begins a new one.
-        first: whether this is the first of the training's processes, which alone makes and locks folders.
+        resume: the folder of the run to resume; None starts a new run.
+        first: whether this is the first process of the training; only the first creates and locks folders.
 
     Raises:
-        UserError: the folder exists, or is none, or is being trained in, or the run cannot be resumed.
+        UserError: the folder exists already, is not a run's, is in use, or the run cannot be resumed.
     """
 
     def __init__(self, config: TrainConfig, resume: Path | None, *, first: bool = True) -> None:
@@ -48,12 +48,12 @@ class Claim:
         self.run: Path | None = None
         self._locks: list[tuple[FolderLock, Path]] = []
         if resume is not None:
-            check_resumable(resume, config)  # no lock is put into a folder that is no run's
+            check_resumable(resume, config)  # before locking: never put a lock into a folder that is not a run's
             self.run = resume
             if first:
                 self._lock(resume)
                 try:
-                    check_resumable(resume, config)  # the one that held it may have finished the run since
+                    check_resumable(resume, config)  # the previous holder of the lock may have finished the run
                 except UserError:
                     self.__exit__(None, None, None)
                     raise
@@ -72,19 +72,19 @@ class Claim:
             lock.release(folder)
 
     def begin(self, config: TrainConfig, environment: dict[str, Any], data: dict[str, Any]) -> Path:
-        """Make the folder of a new run, or take that of the resumed one, and write down where it is trained.
+        """Create a new run's folder, or use the resumed run's, and record the environment in it.
 
-        Only in the first process. Settings, environment and lock are in the folder when it appears. What is to be
-        overwritten is deleted after that.
+        Call it in the first process only. The folder appears complete, with settings, environment and lock. A run to
+        be overwritten is deleted only after that.
 
         Args:
             config: the run's settings, for config.json.
-            environment: where it is trained, for environment.json.
-            data: what its source records of the data, for data.json.
+            environment: the machine and versions, for environment.json.
+            data: the source's record of the data, for data.json.
 
         Raises:
-            UserError: the folder exists by now, or none can be made there.
-            RunError: the disk is full. What was to be overwritten is untouched.
+            UserError: the folder exists by now, or cannot be created.
+            RunError: the disk is full. A run to be overwritten is untouched.
         """
         if self.resume is None:
             self.run = self._make(config, environment, data)
@@ -95,28 +95,28 @@ class Claim:
         return self.run
 
     def check(self) -> None:
-        """Find out whether the run is still where it was, before anything is written to it.
+        """Check, before writing to the run's folder, that it is still in its place.
 
         Raises:
-            RunError: it was moved or deleted.
+            RunError: the folder was moved or deleted.
         """
         assert self.run is not None
         if not (self.run / "config.json").is_file() or is_of_another(self.run):
             raise RunError(
-                f"{self.run} was moved or deleted while it was trained: its last state is where the folder is now;"
-                " go on with thimble train --resume FOLDER"
+                f"{self.run} was moved or deleted during training: if it was moved, resume it in its new place with"
+                " thimble train --resume FOLDER"
             )
 
     @property
     def has_locks(self) -> bool:
-        """Whether other processes are kept out; False on a network drive without locks, and on Windows."""
+        """Whether locks keep other processes out; False on Windows and on network drives without locks."""
         return all(lock.works for lock, _ in self._locks)
 
     def _lock(self, folder: Path) -> None:
         self._locks.append((FolderLock(folder), folder))
 
     def _make(self, config: TrainConfig, environment: dict[str, Any], data: dict[str, Any]) -> Path:
-        """A new run's folder, in its place."""
+        """Create a new run's folder and return its path."""
         runs = config.run.runs
         try:
             runs.mkdir(parents=True, exist_ok=True)
@@ -139,14 +139,14 @@ class Claim:
                 _discard(draft, runs)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise RunError(f"cannot make a run in {runs}: {error.strerror}; free some space") from error
+                raise RunError(f"cannot create a run in {runs}: {error.strerror}; free some space") from error
             raise UserError(
-                f"cannot make a run in {runs}: {error.strerror}; expected a folder to write to, see --runs"
+                f"cannot create a run in {runs}: {error.strerror}; choose a folder that you can write to with --runs"
             ) from error
         return run
 
     def _place(self, made: Path, where: RunConfig, name: str) -> Path:
-        """Rename the folder made to the run's name; without a name of its own, to the first that is free."""
+        """Rename the new folder to ``name``; if the user chose no name, append the first number that is free."""
         for number in itertools.count(1):
             run = where.runs / (name if number == 1 else f"{name}-{number}")
             if _is_taken(where) and self._locks:
@@ -165,17 +165,17 @@ class Claim:
 
 
 def _is_taken(where: RunConfig) -> bool:
-    """Whether a run is to be overwritten; False if the name is free, or leads to an empty folder.
+    """Whether a run will be overwritten; False if the name is free or names an empty folder.
 
     Raises:
-        UserError: the folder exists and ``overwrite`` is off, or it holds something that is no run, or it is barred.
+        UserError: the folder exists and ``overwrite`` is off, it is not a run's folder, or it cannot be read.
     """
     if where.name is None:
         return False
     run = where.runs / where.name
     try:
         if not os.path.lexists(run):
-            run.stat(follow_symlinks=False)  # tells why, if it is not that there is none
+            run.stat(follow_symlinks=False)  # raises the reason, if it is not a missing file
         if run.is_symlink():
             raise UserError(f"{run} is a symbolic link: expected a folder; delete the link, or choose another --name")
         if run.is_dir() and not any(run.iterdir()):
@@ -183,28 +183,35 @@ def _is_taken(where: RunConfig) -> bool:
         if not where.overwrite:
             raise _exists(run)
         if not (run / "config.json").is_file():
-            raise UserError(f"{run} is no run folder: expected one with a config.json; --overwrite deletes only those")
+            raise UserError(
+                f"{run} is not a run folder, it has no config.json: --overwrite deletes only run folders; choose"
+                " another --name"
+            )
     except FileNotFoundError:
         return False
     except ValueError as error:
         raise UserError(f"--name {where.name!r}: {error}; expected a plain folder name") from error
     except OSError as error:
-        raise UserError(f"cannot look at {run}: {error.strerror}; expected a folder for runs, see --runs") from error
+        raise UserError(
+            f"cannot read {run}: {error.strerror}; expected a folder for runs, choose another with --runs"
+        ) from error
     return True
 
 
 def _exists(run: Path) -> UserError:
-    return UserError(f"{run} exists: choose another --name, or --resume {run}, or --overwrite to lose it")
+    return UserError(
+        f"{run} exists: choose another --name, resume it with --resume {run}, or delete it with --overwrite"
+    )
 
 
 def _tidy(runs: Path) -> None:
-    """Delete what processes left that were killed while they began a run."""
+    """Delete the temporary folders of processes that were killed while they created a run."""
     for draft in abandoned_in(runs):
         _discard(draft, runs)
 
 
 def _discard(draft: Path, runs: Path) -> None:
-    """Delete the folder in which a run was made; a run that was to be overwritten, and was not, goes back first."""
+    """Delete a temporary folder; first put back a run in it that was to be overwritten but was not."""
     with contextlib.suppress(OSError):
         for old in (draft / "old").iterdir():
             if not os.path.lexists(runs / old.name):

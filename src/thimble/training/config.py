@@ -1,8 +1,8 @@
-"""TrainConfig: every setting of a training run, in groups, each of which lives beside the component that it sets.
+"""Define TrainConfig: every setting of a training run, in groups; each group is defined in its component's module.
 
-The groups are the command line, where tyro reads each setting's help, and the ``config.json`` of a run
-(``config_file``). ``recipes`` has the functions that fill them in. A setting is called by one name, its flag's, in
-whatever group it is: ``TrainConfig.of(epochs=2)``, ``config.changed(epochs=3)``; it is read by its group:
+The settings become the command line's flags (tyro turns their docstrings into the help) and a run's ``config.json``
+(see ``config_file``). The functions in ``recipes`` fill them in. To set a setting, use its flag's name without its
+group: ``TrainConfig.of(epochs=2)``, ``config.changed(epochs=3)``. To read it, name the group too:
 ``config.schedule.epochs``.
 """
 
@@ -30,9 +30,9 @@ from .settings import ModelConfig, RunConfig
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run. The defaults are the recipe ``reference``; ``recipes.RECIPES`` has them all.
+    """The settings of a training run. The defaults are the recipe ``reference``; ``recipes.RECIPES`` has all recipes.
 
-    No group has the name of a setting, so that a name means one thing.
+    No group has a setting's name, so that every name is unambiguous.
     """
 
     network: ModelConfig = field(default_factory=ModelConfig)
@@ -56,18 +56,18 @@ class TrainConfig:
 
     @classmethod
     def of(cls, **settings: Any) -> TrainConfig:
-        """The defaults but for some settings, see ``changed``: ``TrainConfig.of(epochs=2, model="thimble-78k")``."""
+        """The defaults, ``changed`` as given: ``TrainConfig.of(epochs=2, model="thimble-78k")``."""
         return cls().changed(**settings)
 
     def changed(self, **settings: Any) -> TrainConfig:
-        """A copy in which some settings differ: ``config.changed(epochs=3, learning_rate=0.1)``.
+        """Return a copy with some settings changed: ``config.changed(epochs=3, learning_rate=0.1)``.
 
         Args:
-            settings: by the names of their flags, ``mix_ramp`` for ``--mix-ramp``; or whole groups by theirs, such as
-                ``augment``.
+            settings: new values, by flag name (``mix_ramp`` for ``--mix-ramp``); or whole groups, by group name, such
+                as ``augment``.
 
         Raises:
-            UserError: there is no such setting, or a value is of another type or out of its range.
+            UserError: a setting does not exist, or a value has the wrong type or is out of range.
         """
         homes, whole = settings_by_name(), {each.name for each in dataclasses.fields(self)}
         unknown = sorted(settings.keys() - homes.keys() - whole)
@@ -79,25 +79,25 @@ class TrainConfig:
             inner.setdefault(homes[name], {})[name] = settings[name]
         for group, changes in inner.items():
             base = groups.get(group, getattr(self, group))
-            if isinstance(base, groups_by_name()[group]):  # else it is refused below
+            if isinstance(base, groups_by_name()[group]):  # otherwise dataclasses.replace below refuses it
                 groups[group] = dataclasses.replace(base, **changes)
         return dataclasses.replace(self, **groups)
 
 
 @functools.cache
 def groups_by_name() -> Mapping[str, Any]:
-    """The class of each group of ``TrainConfig``, by the name of its field."""
+    """The class of each group of ``TrainConfig``, by field name."""
     return {name: hint for name, hint in get_type_hints(TrainConfig).items() if dataclasses.is_dataclass(hint)}
 
 
 @functools.cache
 def settings_by_name() -> Mapping[str, str]:
-    """The group of each setting that is in one: ``{"epochs": "schedule", ...}``."""
+    """The group of each setting that belongs to one: ``{"epochs": "schedule", ...}``."""
     return {each.name: name for name, group in groups_by_name().items() for each in dataclasses.fields(group)}
 
 
 def headline(config: TrainConfig) -> str:
-    """The settings of a run that matter most, in one line."""
+    """A run's most important settings, in one line."""
     return (
         f"{config.network.model} on {config.dataset.data}, {config.schedule.epochs} epochs at batch size"
         f" {config.schedule.batch_size}, peak learning rate {config.optimization.learning_rate}, seed {config.seed},"

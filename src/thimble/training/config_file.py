@@ -1,8 +1,8 @@
-"""config.json: a run's settings on disk, and what a resumed run may change of them.
+"""Read and write config.json, a run's settings on disk, and check which of them a resumed run may change.
 
-The file is flat, whatever the groups of ``TrainConfig``: a setting stands under its own name, and only those of the
-augmentation in an object. A setting can so move to another group, and readers of weights, whose metadata have the same
-under ``recipe``, need not know the groups.
+The file does not have the groups of ``TrainConfig``: every setting is a top-level key, except for the augmentation's,
+which are one object. A setting can therefore move to another group. Weights files have the same keys in their metadata,
+under ``recipe``, and their readers need not know the groups either.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .config import TrainConfig, groups_by_name
 from .settings import RunConfig
 
 VERSION = 1
-"""Of config.json. It grows when a setting is to be read differently than before, not when one is added: what an added
-one means in files that lack it, it says itself, see ``system.settings.later``. A file without a version is of 0, from
-before files had one, and is read alike."""
+"""The version of config.json. It increases when an existing setting changes its meaning, not when a setting is added: a
+new setting states its own value for older files, see ``system.settings.later``. A file without a version is version 0;
+it is read the same way."""
 
 
 def to_dict(config: TrainConfig) -> dict[str, Any]:
-    """The settings by name, as JSON can hold them: folders as strings, tuples as lists."""
+    """Return the settings by name, as JSON values: folders as strings, tuples as lists."""
     flat: dict[str, Any] = {}
     for name, value in dataclasses.asdict(config).items():
         flat |= value if name in groups_by_name() and name != "augment" else {name: value}
@@ -50,23 +50,25 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any]) -> TrainConfig:
-    """The inverse of ``to_dict``, also of what an earlier Thimble wrote.
+    """Invert ``to_dict``; also read what earlier versions of Thimble wrote.
 
     Raises:
-        UserError: a setting is missing that there always was, or is unknown, of another type or out of its range.
+        UserError: a setting that every version wrote is missing, or a setting is unknown, of the wrong type or out of
+            range.
     """
     augment = values.get("augment")
     if not isinstance(augment, dict):
-        raise UserError("not the configuration of a Thimble run: it lacks augment, or has it as no object")
+        raise UserError("not the configuration of a Thimble run: expected an object under augment")
     flat = [TrainConfig, *(group for name, group in groups_by_name().items() if name != "augment")]
     settings = _completed({name: value for name, value in values.items() if name != "augment"}, *flat)
     return TrainConfig.of(**settings, augment=AugmentConfig(**_completed(augment, AugmentConfig)))
 
 
 def _completed(found: dict[str, Any], *groups: Any) -> dict[str, Any]:
-    """What was found, with each setting that it lacks as things were before there was such a setting.
+    """Return the settings found; give each missing one the value that stands for the time before it existed.
 
-    A default must not stand in for what the run was made with: a setting without a ``before`` was always written.
+    Defaults never replace a missing setting: the run may have used another value. A setting without a ``before`` was
+    written by every version, so its absence is an error.
     """
     names = {each.name for group in groups for each in dataclasses.fields(group)} - groups_by_name().keys()
     completed = {name: value for group in groups for name, value in before(group).items()} | found
@@ -78,19 +80,19 @@ def _completed(found: dict[str, Any], *groups: Any) -> dict[str, Any]:
 
 
 def to_file(config: TrainConfig) -> dict[str, Any]:
-    """What config.json holds: the settings, and the version of the file."""
+    """Return the content of config.json: the settings and the file's version."""
     return {"version": VERSION, **to_dict(config)}
 
 
 def read_config(run: Path) -> TrainConfig:
-    """The configuration that a run began with.
+    """Read the configuration that a run started with.
 
     Raises:
-        UserError: there is no such run, or its configuration is damaged, or a later Thimble's.
+        UserError: there is no such run, or its configuration is damaged or from a newer version of Thimble.
     """
     path = run / "config.json"
     if not os.path.lexists(path):
-        raise UserError(f"{run} holds no config.json: expected the folder of a run, such as runs/NAME")
+        raise UserError(f"{run} has no config.json: expected a run folder, such as runs/NAME")
     try:
         values = read_object(path)
         _check_version(values.pop("version", 0))
@@ -101,37 +103,39 @@ def read_config(run: Path) -> TrainConfig:
 
 def _check_version(version: Any) -> None:
     if not is_whole(version) or version < 0:
-        raise UserError(f"version {described(version)}: expected a whole number, at most {VERSION}")
+        raise UserError(f"version {described(version)}: expected a whole number from 0 to {VERSION}")
     if version > VERSION:
         raise UserError(
-            f"version {described(version)}, which a later Thimble wrote: expected at most {VERSION}; update Thimble to"
-            " go on with this run"
+            f"version {described(version)}, written by a newer Thimble: expected at most {VERSION}; update Thimble to"
+            " resume this run"
         )
 
 
 def check_same_data(run: Path, config: TrainConfig, source: Source) -> None:
-    """Refuse to resume a run with other images than it began with, or to download where only its settings say.
+    """Refuse to resume a run with different images, or to download data into a folder that only its config.json names.
+
+    The config.json may come from somebody else, so its folder is not necessarily one to download into.
 
     Raises:
-        UserError: the images are not those that the run recorded; or they are not where they were, and no other place
-            is named: the folder that a run's settings name may be somebody else's.
+        UserError: the images differ from those that the run recorded; or the recorded folder has no data any more and
+            the user named no other.
     """
     folder = config.run.data_dir
     if folder is not None and not source.is_here() and folder == read_config(run).run.data_dir:
         raise UserError(
-            f"{folder}, where {run} has its data from, holds no {source.title} any more: put it back, or name another"
-            " folder with --data-dir"
+            f"{folder}, from which {run} read its data, no longer has {source.title}: put the data back, or name"
+            " another folder with --data-dir"
         )
-    recorded = read_object(run / DATA_FILE) if os.path.lexists(run / DATA_FILE) else {}  # older runs lack it
+    recorded = read_object(run / DATA_FILE) if os.path.lexists(run / DATA_FILE) else {}  # older runs have none
     if recorded.get("sha256") != source.record().get("sha256") and recorded:
-        raise UserError(f"{run} began with other images called {source.name}: resume it with the same ones")
+        raise UserError(f"{run} started with different images under the name {source.name}: resume it with those")
 
 
 def check_resumable(run: Path, config: TrainConfig) -> None:
-    """Refuse to resume a run that is finished, or under settings that would change its result.
+    """Refuse to resume a run that is finished, or with settings that would change its result.
 
     Raises:
-        UserError: naming the setting, what the run began with and what was asked.
+        UserError: the run is finished, has lost its state, or started with another value of a setting.
     """
     began, asked = to_dict(read_config(run)), to_dict(config)
     # RunConfig is the list of what is not part of the recipe.
@@ -139,11 +143,14 @@ def check_resumable(run: Path, config: TrainConfig) -> None:
     for name in sorted(began.keys() - changeable):
         if began[name] != asked[name]:
             flag = "--" + name.replace("_", "-")
-            raise UserError(f"{run} began with {flag} {began[name]}, not {asked[name]}: a run keeps its recipe")
+            raise UserError(
+                f"{run} started with {flag} {began[name]}, not {asked[name]}: resume it without {flag}; a resumed run"
+                " keeps its recipe"
+            )
     if (run / WEIGHTS_FILE).is_file():
-        raise UserError(f"{run} is finished: its model is {run / WEIGHTS_FILE}; start a new run to train on")
+        raise UserError(f"{run} is finished, its model is {run / WEIGHTS_FILE}: start a new run to train more")
     if not has_state(run) and (run / "metrics.csv").is_file():
         raise UserError(
-            f"{run} has lost its {STATE_FOLDER}/{STATE_FILE}, from which it would go on: expected it beside its"
-            " metrics.csv; begin another run"
+            f"{run} has lost its {STATE_FOLDER}/{STATE_FILE}, which it needs to resume: put the file back, or start a"
+            " new run"
         )

@@ -1,4 +1,4 @@
-"""Lightning Fabric: one process, or the several that torchrun started; and the record of where they run."""
+"""Start Lightning Fabric in one process or in each of torchrun's, and record the environment."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from thimble.system.machine import processor, versions
 
 @dataclass(frozen=True)
 class Launch:
-    """Which of how many processes this one is.
+    """This process's number, and how many processes train together.
 
     Attributes:
-        rank: from 0, among all of them.
-        size: how many there are, on all machines.
-        local_size: how many there are on this machine.
+        rank: this process's number, from 0.
+        size: the number of processes on all machines.
+        local_size: the number of processes on this machine.
     """
 
     rank: int = 0
@@ -40,14 +40,14 @@ class Launch:
 
 
 def launched() -> Launch:
-    """How this process was started: by torchrun as one of several, otherwise alone, whatever a scheduler may set.
+    """Find out whether torchrun started this process as one of several; any other process trains alone.
 
     Raises:
-        UserError: torchrun's variables are not as torchrun sets them; or another program set them for several.
+        UserError: torchrun's variables are missing or contradict each other; or another program set WORLD_SIZE above 1.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         size = os.environ.get("WORLD_SIZE", "")
-        if size.isdecimal() and int(size) > 1:  # several are meant, and as one each they would not be what was meant
+        if size.isdecimal() and int(size) > 1:  # several processes were meant: do not let each train alone
             raise UserError(
                 f"WORLD_SIZE is {size} in the environment, but torchrun did not start this process: start several"
                 " processes with torchrun, or unset WORLD_SIZE to train in one"
@@ -58,7 +58,7 @@ def launched() -> Launch:
     if not (whole and launch.rank < launch.size and _torchruns("LOCAL_RANK") < launch.local_size):
         raise UserError(
             f"RANK {launch.rank}, WORLD_SIZE {launch.size} and LOCAL_WORLD_SIZE {launch.local_size} in the environment"
-            " do not fit together: expected what torchrun sets"
+            " contradict each other: start the processes with torchrun, which sets them"
         )
     return launch
 
@@ -66,26 +66,29 @@ def launched() -> Launch:
 def _torchruns(name: str) -> int:
     value = os.environ.get(name, "")
     if not value.isdecimal():
-        raise UserError(f"{name} is {value!r} in the environment: expected the whole number that torchrun sets")
+        raise UserError(
+            f"{name} is {value!r} in the environment: expected a whole number; start the processes with torchrun,"
+            " which sets it"
+        )
     return int(value)
 
 
 def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: str, launch: Launch | None = None) -> Fabric:
-    """Start lightning-fabric on this machine: one process, or all those that torchrun started.
+    """Start lightning-fabric in this process, alone or as one of torchrun's.
 
     Raises:
-        UserError: a GPU was asked for and there is none.
+        UserError: ``device`` is "gpu" and there is none.
     """
     launch = launch or launched()
     with warnings.catch_warnings(), _without_schedulers(launch):
-        # Importing it costs seconds and may warn of its own dependencies' deprecations: not the user's business.
+        # The import takes seconds and may show deprecation warnings of its dependencies, which do not help the user.
         warnings.simplefilter("ignore")
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments.lightning import LightningEnvironment
         from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
         class Alone(LightningEnvironment):
-            """One process, whatever the variables say of a rank."""
+            """One process, whatever ranks the environment's variables name."""
 
             creates_processes_externally = False
 
@@ -96,11 +99,11 @@ def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: str, launch: 
                 return 0
 
             def teardown(self) -> None:
-                """The variables are the user's."""
+                """Leave the environment's variables alone: they are the user's."""
 
     if device == "gpu" and not torch.cuda.is_available():
-        raise UserError("--device gpu: PyTorch found no GPU here; expected one, or --device cpu")
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces bf16; environment.json says it too
+        raise UserError("--device gpu: PyTorch found no GPU; use --device cpu")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # hide its notice about bf16
     use_gpu = device != "cpu" and torch.cuda.is_available()
     with _without_schedulers(launch):
         fabric = Fabric(
@@ -117,11 +120,11 @@ def start_fabric(device: Literal["auto", "cpu", "gpu"], precision: str, launch: 
 
 @contextlib.contextmanager
 def _without_schedulers(launch: Launch) -> Iterator[None]:
-    """Hide from lightning-fabric what it would take for a scheduler's or its own command line's orders.
+    """Hide the environment variables of schedulers and of lightning-fabric's own command line from it.
 
-    It reads them when it is imported and when it starts, and a stray one raises, or changes device or precision.
+    It reads them at its import and at its start. A stray one raises an error or changes the device or the precision.
     """
-    prefixes = ["LT_", "SLURM_", "JSM_"]  # the last two have ranks too
+    prefixes = ["LT_", "SLURM_", "JSM_"]  # SLURM and JSM set ranks too
     if launch.size == 1:
         prefixes += ["RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"]
     hidden = {name: value for name, value in os.environ.items() if name.startswith(tuple(prefixes))}
@@ -134,18 +137,18 @@ def _without_schedulers(launch: Launch) -> Iterator[None]:
 
 
 def _data_parallel() -> DDPStrategy:
-    """Each process keeps the BatchNorm statistics of its own images; a training averages them where they are used."""
+    """Data parallelism that does not sync BatchNorm's statistics at every step: ``Session.agree`` averages them."""
     from lightning_fabric.strategies.ddp import DDPStrategy
     from torch.nn.parallel import DistributedDataParallel
 
-    # Newer versions of PyTorch have another name for it, and warn of the old one.
+    # Newer versions of PyTorch renamed this argument and warn about the old name.
     newer = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     options: dict[str, Any] = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
     return DDPStrategy(**options)
 
 
 def environment(fabric: Fabric) -> dict[str, Any]:
-    """What a person needs to know to repeat a run: versions, processor, threads, devices and the command."""
+    """Collect what one needs to reproduce a run: versions, processor, threads, devices and the command."""
     program = Path(sys.argv[0])
     ours = program.name.startswith("thimble") or program.parts[-2:] == ("thimble", "__main__.py")
     return {

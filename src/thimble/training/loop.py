@@ -1,4 +1,4 @@
-"""The training loop: every epoch, and what happens in a step."""
+"""Run the training loop: every epoch and every step."""
 
 from __future__ import annotations
 
@@ -31,11 +31,16 @@ if TYPE_CHECKING:
 
 
 _MIXING = 1
-"""Sets the seeds of mixing apart from those of augmentation, which have one part less."""
+"""The last part of mixing's seeds. It keeps them different from augmentation's seeds, which lack this part."""
 
 
 def train_epochs(session: Session, stop: StopRequest) -> None:
-    """The loop: every epoch, every step."""
+    """Train until the last epoch is done.
+
+    Raises:
+        RunError: the loss is not finite, or the state cannot be saved.
+        Interrupted: ``stop`` was requested; the state is saved.
+    """
     config, fabric, progress, observer = session.config, session.fabric, session.progress, session.observer
     schedule = config.schedule
     augmenter = None if session.bank else build_augmenter(config.augment, session.data.mean)
@@ -56,7 +61,7 @@ def train_epochs(session: Session, stop: StopRequest) -> None:
         )
         progress.num_batches = len(batches)
         session.module.train()
-        totals = torch.zeros(3, device=fabric.device)  # of loss, correct answers and requests to stop
+        totals = torch.zeros(3, device=fabric.device)  # loss, correct predictions, requests to stop
         started = time.perf_counter()
         for images, labels in batches.loader(progress.batch, workers, pin_memory=on_gpu and workers > 0):
             learning_rate = session.set_learning_rate(progress.step)
@@ -81,7 +86,7 @@ def train_epochs(session: Session, stop: StopRequest) -> None:
                 raise Interrupted(f"interrupted after step {progress.step}: thimble train --resume {session.run}")
         session.agree()
         session.hardness.end_epoch()
-        # By the step, not by the loop's variable: a run that resumes after an epoch's last step has no loop to enter.
+        # The learning rate comes from the step, not from the loop: a run resumed after an epoch's last step skips it.
         row = progress.end_epoch(_validate(session), session.set_learning_rate(progress.step - 1))
         session.save()
         if session.curves:
@@ -92,7 +97,7 @@ def train_epochs(session: Session, stop: StopRequest) -> None:
 
 
 def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
-    """One step of the optimizers: returns the loss times the images, and the correct answers, of this process."""
+    """Take one step; return this process's loss, summed over its images, and its number of correct predictions."""
     config = session.config
     schedule, optimization, distillation = config.schedule, config.optimization, config.distillation
     views, targets, answers = _lesson(session, images, labels, indices)
@@ -107,7 +112,7 @@ def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> 
     session.model.zero_grad()
     session.fabric.backward(loss)
     if optimization.clip_norm is not None:
-        # Infinite gradients are let through: the loss tells of them in the next step, with our own message.
+        # Infinite gradients raise nothing here: the next step's loss is not finite, and our own message reports it.
         nn.utils.clip_grad_norm_(session.model.parameters(), optimization.clip_norm)
     for optimizer in session.optimizers:
         optimizer.step()
@@ -116,7 +121,7 @@ def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> 
 
 
 def _lesson(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Images as the network takes them, at full size; what their labels say of them; and a teacher, if there is one."""
+    """Return a step's network inputs at full size, its targets, and the teacher's logits if the run has a teacher."""
     config, data, device = session.config, session.data, session.fabric.device
     epoch, batch = session.progress.epoch, session.progress.batch
     epochs, mixing = config.schedule.epochs, config.mixing
@@ -132,12 +137,12 @@ def _lesson(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -
     )
     if session.teacher is None:
         return views, targets, None
-    with session.fabric.autocast():  # at full size, where its answers are best
+    with session.fabric.autocast():  # at full size, at which the teacher is most accurate
         return views, targets, session.teacher.logits(views)
 
 
 def _validate(session: Session) -> tuple[float, float] | None:
-    """Loss and accuracy of the averaged weights on the validation images; None without any."""
+    """Loss and accuracy of the averaged weights on the validation images; None if there are none."""
     if session.validation is None:
         return None
     model, labels = session.average.model, session.validation.labels
@@ -147,7 +152,7 @@ def _validate(session: Session) -> tuple[float, float] | None:
 
 
 def _default_workers(config: TrainConfig, fabric: Fabric) -> int:
-    """None beside a training on the CPU, which keeps every core busy, or without images to do one by one."""
+    """No workers if training keeps every CPU core busy, or if images are augmented in batches on the device."""
     if fabric.device.type == "cpu" or config.augment.augmenter == "batched":
         return 0
     return min(8, max(1, (os.cpu_count() or 1) // fabric.world_size))

@@ -1,4 +1,4 @@
-"""Muon: momentum whose direction is orthogonalised."""
+"""Implement Muon, an optimizer that orthogonalises its momentum."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from torch import Tensor, nn
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose direction is orthogonalised, for convolutions of constant norm.
+    """Momentum with orthogonalised steps, for convolutions whose weights keep a constant norm.
 
-    A filter bank is a matrix, of one row for each output channel. The step goes along the orthogonal matrix nearest to
-    its Nesterov momentum: all directions that the gradient has at all move by the same length, the weak ones too.
-    Before each step the weights are brought to the norm ``sqrt(out_channels)``. BatchNorm divides by their scale
-    anyway, so that only the direction matters; with the norm fixed, the learning rate is an angle, and takes the place
-    of weight decay.
+    A convolution's weight is a matrix with one row per output channel. Each step follows the orthogonal matrix nearest
+    to the Nesterov momentum, so that weak directions of the gradient move as far as strong ones. Before each step, the
+    weights are scaled to the norm ``sqrt(out_channels)``. BatchNorm cancels their scale, so only their direction
+    matters. With a fixed norm, the learning rate is an angle, and weight decay is unnecessary.
 
     K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024,
-    kellerjordan.github.io/posts/muon), in the form of cifar10-airbench's airbench94_muon (2024).
+    kellerjordan.github.io/posts/muon), in the variant of cifar10-airbench's airbench94_muon (2024).
 
     Args:
         params: weights of two or more dimensions, each followed by a normalisation.
-        lr: the length of a step, as a share of the weights' norm to within the iteration's error.
+        lr: the length of a step, as a fraction of the weights' norm; approximate, as the iteration is.
         momentum: from 0 to less than 1.
     """
 
@@ -39,7 +38,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Move every weight that has a gradient."""
+        """Update every weight that has a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -59,7 +58,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, gradients)
         directions = list(torch._foreach_add(gradients, buffers, alpha=momentum))
-        # Filter banks of one shape are orthogonalised together: a few small products instead of many tiny ones.
+        # Weights of the same shape are orthogonalised together: a few batched products instead of many tiny ones.
         alike: dict[tuple[int, int], list[int]] = {}
         for index, weight in enumerate(weights):
             alike.setdefault((weight.shape[0], weight[0].numel()), []).append(index)
@@ -76,23 +75,23 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrices: Tensor, num_steps: int = 3) -> Tensor:
-    """Bring the singular values of matrices near one, by a Newton-Schulz iteration of fifth order.
+    """Bring the singular values of matrices close to 1, by a Newton-Schulz iteration of fifth order.
 
-    The three coefficients are K. Jordan's (see ``Muon``): they raise small singular values as fast as can be, at the
-    price of ending between about 0.7 and 1.2 instead of at one, which does a training no harm.
+    The three coefficients are K. Jordan's (see ``Muon``). They raise small singular values as fast as possible; the
+    values then end between about 0.7 and 1.2 instead of at 1, which does not harm training.
 
     Args:
-        matrices: float (batch, rows, columns); of a zero matrix comes a zero matrix.
-        num_steps: three are enough here, as in airbench. On a GPU they are computed in bfloat16, as there: in float32
-            they would take as long as the rest of a large network's step.
+        matrices: float (batch, rows, columns); a zero matrix stays zero.
+        num_steps: iterations; three suffice, as in airbench. On a GPU, they run in bfloat16, also as in airbench: in
+            float32 they would take as long as the rest of a large network's step.
 
     Returns:
-        a new tensor of the same shape and type.
+        A new tensor of the same shape and dtype.
     """
     tall = matrices.shape[1] > matrices.shape[2]
-    x: Tensor = matrices.mT if tall else matrices  # the products below are of the smaller side squared
+    x: Tensor = matrices.mT if tall else matrices  # so that gram below is square with the smaller side
     x = x.bfloat16() if x.is_cuda else x
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)  # so that no singular value is above one
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)  # so that no singular value exceeds 1
     for _ in range(num_steps):
         gram = x @ x.mT
         polynomial = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)

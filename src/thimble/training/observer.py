@@ -1,4 +1,4 @@
-"""Who is told how a run goes."""
+"""Define Observer, which a run informs of its progress."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .progress import Progress
 
 
 class Observer:
-    """What a run reports as it goes. Silent here; the command line's draws progress bars."""
+    """Receives a run's progress. This one ignores it; subclass it, as the command line's progress bars do."""
 
     def message(self, text: str) -> None:
-        """Something that a person should know, once."""
+        """Called with a message for the user."""
 
     def start(self, run: Path, config: TrainConfig, progress: Progress) -> None:
-        """The first step is about to begin."""
+        """Called before the first step."""
 
     def step(self, progress: Progress) -> None:
-        """A step is done."""
+        """Called when steps are done: after every step on a CPU, after every epoch's last step on a GPU."""
 
     def epoch(self, row: Row) -> None:
-        """An epoch is done, validated and saved."""
+        """Called when an epoch is trained, validated and saved."""

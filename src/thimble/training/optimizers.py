@@ -1,4 +1,4 @@
-"""The optimizers of a run, their settings and their parameter groups."""
+"""Build a run's optimizers; define their settings."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from thimble.system.settings import adopt, require, require_part, require_positi
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """What moves the weights, and the loss that it lowers."""
+    """Optimizer and loss."""
 
     optimizer: Literal["sgd", "muon"] = "sgd"
-    """What moves the weights: Nesterov SGD; or Muon for the convolutions between input and head, SGD for the rest."""
+    """Optimizer: sgd (with Nesterov momentum), or muon: Muon for the convolutions between input and head, SGD for the
+    other parameters."""
 
     learning_rate: float = 0.2
-    """Peak learning rate of SGD in the one-cycle schedule."""
+    """SGD's peak learning rate in the one-cycle schedule."""
 
     muon_learning_rate: float = 0.05
-    """Peak learning rate of Muon in the same schedule: the step as a share of a convolution's norm. SGD has none."""
+    """Muon's peak learning rate in the same schedule: the length of a step as a fraction of the weights' norm. Only for
+    `--optimizer muon`."""
 
     momentum: float = 0.9
-    """Nesterov momentum of SGD, from 0 to less than 1."""
+    """SGD's Nesterov momentum, from 0 to less than 1."""
 
     muon_momentum: float = 0.9
-    """Nesterov momentum of Muon, from 0 to less than 1."""
+    """Muon's Nesterov momentum, from 0 to less than 1."""
 
     weight_decay: float = 5e-4
-    """L2 decay of the weights of convolutions; biases and norms have none."""
+    """SGD's L2 weight decay on the weights of convolutions and linear layers; none on biases and BatchNorm."""
 
     clip_norm: float | None = None
-    """Clip the gradient to this L2 norm (None: never)."""
+    """Largest L2 norm of the gradient; larger ones are scaled down to it. Default: no clipping."""
 
     label_smoothing: float = 0.1
-    """Share of the target probability spread over all classes, from 0 to less than 1."""
+    """Fraction of the target probability that is spread evenly over all classes, from 0 to less than 1."""
 
     def __post_init__(self) -> None:
         adopt(self)
@@ -47,7 +49,7 @@ class OptimizerConfig:
 
 
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights of convolutions and linear layers with decay; biases and norms, all of one dimension, without."""
+    """Split parameters into a group with weight decay (more than one dimension) and one without (biases and norms)."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
@@ -56,13 +58,13 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[s
 
 
 def build_optimizers(model: torch.nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """The optimizers of a run, each parameter in one of them; every group has its peak learning rate under "peak".
+    """Build the run's optimizers. Each parameter group stores its peak learning rate under "peak".
 
-    Nesterov SGD (Sutskever et al., "On the importance of initialization and momentum", 2013) for all parameters; or,
-    with ``optimizer="muon"``, Muon for the convolutions between the input and the head, and Nesterov SGD for the rest:
-    norms, biases, depthwise kernels (whose channels have no matrix in common) and the head.
+    ``optimizer="sgd"``: Nesterov SGD (Sutskever et al., "On the importance of initialization and momentum", 2013) for
+    all parameters. ``optimizer="muon"``: Muon for the convolutions between the input and the head, and Nesterov SGD for
+    the rest: normalisation layers, biases, the head, and depthwise convolutions (whose channels do not form a matrix).
     """
-    from .muon import Muon  # a subclass of PyTorch's, which would be imported with it
+    from .muon import Muon  # here, because its base class imports PyTorch
 
     groups = parameter_groups(model, config.weight_decay)
     optimizers: list[torch.optim.Optimizer] = []
@@ -81,7 +83,7 @@ def build_optimizers(model: torch.nn.Module, config: OptimizerConfig) -> list[to
 
 
 def _hidden_convolutions(model: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """The weights of all dense convolutions but the last layer, which gives the logits."""
+    """The weights of all dense convolutions except the last layer, which computes the logits."""
     layers = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)]
     dense = [layer for layer in layers[:-1] if isinstance(layer, torch.nn.Conv2d) and layer.groups == 1]
     weights = [layer.weight for layer in dense]

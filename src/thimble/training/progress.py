@@ -1,4 +1,4 @@
-"""How far a training run is: what it counts from step to step."""
+"""Count a training run's steps, epochs and results."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from thimble.storage.logs import Row
 
 @dataclass
 class Progress:
-    """All that changes from step to step, but for tensors.
+    """A run's counters and totals: its state without tensors.
 
     Attributes:
-        num_batches: steps in the epoch under way.
+        num_batches: steps in the current epoch.
         num_steps: steps in the run.
-        num_processes: those that share every batch; the augmentation of an image depends on which of them has it.
-        teacher, bank: the SHA-256 of the teacher's file and of the bank; empty without one.
-        epoch: epochs completed.
-        batch: steps completed in the epoch under way.
-        step: steps completed in the run.
-        loss_sum, correct, images, seconds: totals of the epoch under way.
-        history: a row of metrics.csv for every epoch completed.
+        num_processes: processes that share every batch; an image's augmentation depends on which process gets it.
+        teacher, bank: the SHA-256 of the teacher's weights and of the bank; empty if there is none.
+        epoch: completed epochs.
+        batch: completed steps in the current epoch.
+        step: completed steps in the run.
+        loss_sum, correct, images, seconds: totals of the current epoch.
+        history: one row of metrics.csv for every completed epoch.
     """
 
     num_batches: int
@@ -42,7 +42,7 @@ class Progress:
         self.batch, self.step, self.images = self.batch + 1, self.step + 1, self.images + images
 
     def add(self, loss_sum: float, correct: int, seconds: float) -> None:
-        """Count what came of the steps since the last call."""
+        """Add the loss, correct predictions and seconds of the steps since the last call."""
         self.loss_sum, self.correct, self.seconds = (
             self.loss_sum + loss_sum,
             self.correct + correct,
@@ -50,7 +50,7 @@ class Progress:
         )
 
     def end_epoch(self, validation: tuple[float, float] | None, learning_rate: float) -> Row:
-        """Turn the totals, and validation's (loss, accuracy), into a row of metrics.csv and start the next epoch."""
+        """Make a row of metrics.csv from the totals and validation's (loss, accuracy), and start the next epoch."""
         row: Row = {
             "epoch": self.epoch + 1,
             "train_loss": self.loss_sum / self.images,

@@ -1,4 +1,4 @@
-"""The recipes: functions that fill the configuration in, each with its command, its cost and what it reaches."""
+"""Define the recipes: functions that return a configuration; each docstring has the command, cost and accuracy."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from .config import TrainConfig
 
 
 def reference() -> TrainConfig:
-    """``thimble train --recipe reference``: the network's own recipe, for the best of it in half an hour.
+    """``thimble train --recipe reference``: the reference network's own recipe, half an hour on two CPU cores.
 
-    24 epochs of 45,000 images with Albumentations and SGD. 87.46% of the test images, mean of 3 seeds, standard
-    deviation 0.23 points, in 27 minutes (one seed alone on two AMD EPYC cores):
+    24 epochs over 45,000 images with Albumentations and SGD. CIFAR-10 test accuracy 87.46%, mean of 3 seeds, standard
+    deviation 0.23 points, in 27 minutes (one seed at a time on two AMD EPYC cores):
     benchmarks/results/reference_cifar10.md.
     """
     return TrainConfig()
 
 
 def fast() -> TrainConfig:
-    """``thimble train --recipe fast``: 85% as soon as possible.
+    """``thimble train --recipe fast``: 85% test accuracy as fast as possible.
 
-    8 epochs of all 50,000 images, small ones first and then only the harder ones, with Muon. 85.66% of the test images,
-    mean of 5 seeds, standard deviation 0.19 points, least 85.46%, in 84 seconds (median; two AMD EPYC cores, bfloat16),
-    a 27th of a plain loop's time: benchmarks/results/time_to_accuracy.md. What each part is for: docs/fast_recipe.md.
+    8 epochs over all 50,000 images with Muon; images start small, and easy ones are skipped after two epochs. CIFAR-10
+    test accuracy 85.66%, mean of 5 seeds, standard deviation 0.19 points, minimum 85.46%, in 84 seconds (median; two
+    AMD EPYC cores, bfloat16), 1/27 of a plain PyTorch loop's time: benchmarks/results/time_to_accuracy.md.
+    docs/fast_recipe.md explains each part.
     """
     return TrainConfig.of(
         validation=0,
@@ -55,12 +56,12 @@ def fast() -> TrainConfig:
 
 
 def record() -> TrainConfig:
-    """``thimble train --recipe record --model thimble-150k --teacher MODEL``: the most that so few parameters can hold.
+    """``thimble train --recipe record --model thimble-150k --teacher MODEL``: the highest accuracy; takes hours.
 
-    200 epochs of all 50,000 images, with Muon, a teacher (see ``teacher``; without one, the labels alone), an average
-    over 1,000 steps, strong augmentation, and batches mixed in pairs, more of them towards the end. Meant for a GPU:
-    ``benchmarks/record.py`` trains all seeds of one network, in slices. docs/record.md has what it has reached so far,
-    on which machine, and what each part is worth.
+    200 epochs over all 50,000 images with Muon, weights averaged over about 1,000 steps, strong augmentation, and mixup
+    and CutMix on up to half of the batches. It learns from a teacher (see the recipe ``teacher``) if given one, else
+    from the labels alone. Meant for a GPU: ``benchmarks/record.py`` trains all seeds of one network, in slices.
+    docs/record.md has the results so far, the machines, and the gain from each part.
     """
     return TrainConfig.of(
         validation=0,
@@ -92,12 +93,12 @@ def record() -> TrainConfig:
 
 
 def teacher() -> TrainConfig:
-    """``thimble train --recipe teacher --model teacher-10m``: a network that others learn from, by ``record``.
+    """``thimble train --recipe teacher --model teacher-10m``: a large network as a teacher for the recipe ``record``.
 
-    The recipe ``fast``, five times as long and with larger shifts and a rectangle of the mean colour on half of the
-    images. No label smoothing: it makes a teacher tell less of what it takes an image for (R. Müller et al., "When
-    Does Label Smoothing Help?", 2019, arXiv:1906.02629). For two CPU cores there is ``--model teacher-2m
-    --epochs 24``, 26 minutes on one of them (docs/record.md).
+    The recipe ``fast`` with five times as many epochs, larger shifts, and cutout on half of the images. No label
+    smoothing, because a teacher trained with it teaches less (R. Müller et al., "When Does Label Smoothing Help?",
+    2019, arXiv:1906.02629). On CPU cores, use ``--model teacher-2m --epochs 24``: 26 minutes on one core
+    (docs/record.md).
     """
     return fast().changed(
         model="teacher-10m",
@@ -121,10 +122,10 @@ DEFAULT_RECIPE: Recipe = "fast"
 
 
 def find_recipe(name: str) -> TrainConfig:
-    """The settings of a recipe.
+    """Return the settings of the recipe with this name.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is no such recipe.
     """
     for found, recipe in RECIPES.items():
         if found == name:

@@ -1,4 +1,4 @@
-"""How a run goes to disk between any two steps, and back."""
+"""Save a run's state between any two steps, and restore it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def save_progress(
     average: WeightAverage,
     hardness: Hardness,
 ) -> None:
-    """Write everything that the rest of the run follows from, random generators included.
+    """Save everything that determines the rest of the run, including the random generators.
 
     Raises:
-        RunError: it could not be written; the state before it is untouched.
+        RunError: the state could not be written; the previous one is untouched.
     """
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
-    # Copied, as an average without decay shares the model's tensors, which no safetensors file can say.
+    # Cloned, because an average without decay shares the model's tensors, and safetensors cannot store shared tensors.
     tensors |= {f"average/{name}": tensor.clone() for name, tensor in average.model.state_dict().items()}
     for number, optimizer in enumerate(optimizers):
         for index, values in optimizer.state_dict()["state"].items():
@@ -55,10 +55,10 @@ def restore_progress(
     average: WeightAverage,
     hardness: Hardness,
 ) -> None:
-    """Put everything back as ``save_progress`` found it. The learning rate needs no state: it follows from the step.
+    """Restore everything that ``save_progress`` saved. The learning rate is not in the state: the step determines it.
 
     Raises:
-        UserError: the state is damaged, or of other data or another model.
+        UserError: the state is damaged, or belongs to other data or another model.
     """
     with open_state(run) as file:
         try:
@@ -80,34 +80,34 @@ def restore_progress(
         torch.set_rng_state(tensors["random/cpu"])
         if "random/cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random/cuda"])
-    except RuntimeError as error:  # a random state of the right length may still be none
+    except RuntimeError as error:  # bytes of the right length may still not be a valid random state
         raise _foreign(run, str(error)) from error
 
 
 def _check_same_run(run: Path, saved: dict[str, Any], progress: Progress) -> None:
     if saved["num_steps"] != progress.num_steps:
         raise UserError(
-            f"{run} has {saved['num_steps']} steps, expected {progress.num_steps}: is it the data that the run"
-            " began with?"
+            f"{run} has {saved['num_steps']} steps, expected {progress.num_steps}: resume it with the data that it"
+            " started with"
         )
     if saved["num_processes"] != progress.num_processes:
         raise UserError(
-            f"{run} began with {saved['num_processes']} processes, expected as many to go on, not"
-            f" {progress.num_processes}: see --nproc-per-node of torchrun"
+            f"{run} started with {saved['num_processes']} processes, not {progress.num_processes}: resume it with the"
+            " same number, set by torchrun's --nproc-per-node"
         )
     for kind in ("teacher", "bank"):
         began, found = saved[kind], getattr(progress, kind)
         if began != found:
             raise UserError(
-                f"{run} began with a --{kind} of SHA-256 {began[:12] or 'none'}, not {found[:12] or 'none'}: expected"
-                " the same file to go on"
+                f"{run} started with a --{kind} of SHA-256 {began[:12] or 'none'}, not {found[:12] or 'none'}: resume"
+                f" it with the same --{kind}"
             )
 
 
 def _expected_layouts(
     model: Classifier, optimizers: Sequence[torch.optim.Optimizer], average: WeightAverage, hardness: Hardness
 ) -> dict[str, Layout]:
-    """All that a state holds, but for a GPU's generator; without momentum, an optimizer has none."""
+    """The layouts of all tensors in a state, except a GPU's generator; an optimizer without momentum saves none."""
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"average/{name}": tensor for name, tensor in average.model.state_dict().items()}
     for number, optimizer in enumerate(optimizers):
@@ -118,14 +118,14 @@ def _expected_layouts(
 
 
 def _read_tensors(run: Path, file: TensorFile, expected: dict[str, Layout]) -> dict[str, Tensor]:
-    """The tensors of a state, all of the right type and shape before any is read; the first that is not is named."""
+    """Read a state's tensors; check all dtypes and shapes first, and name the first that is wrong."""
     layouts = dict(file.layouts)
-    cuda = layouts.pop(_CUDA, Layout(torch.uint8, (0,)))  # its length is CUDA's to judge
+    cuda = layouts.pop(_CUDA, Layout(torch.uint8, (0,)))  # CUDA itself checks the exact length
     if cuda.dtype is not torch.uint8 or len(cuda.shape) != 1 or cuda.shape[0] > 4096:
-        raise _foreign(run, f"{_CUDA} is {cuda}, expected the bytes of a random generator")
+        raise _foreign(run, f"{_CUDA} is {cuda}, expected a random generator's state")
     for name, layout in layouts.items():
         if name not in expected:
-            raise _foreign(run, f"it holds {name[:80]}, which the run has not")
+            raise _foreign(run, f"it has {name[:80]}, which this run does not use")
         if layout != expected[name]:
             raise _foreign(run, f"{name} is {layout}, expected {expected[name]}")
     begun = {name.partition("/")[0] for name in layouts}
@@ -137,7 +137,7 @@ def _read_tensors(run: Path, file: TensorFile, expected: dict[str, Layout]) -> d
     tensors = {name: file.read(name) for name in file.layouts}
     for name, tensor in tensors.items():
         if tensor.isnan().any() or (tensor.isinf().any() and not name.startswith("hardness/")):
-            raise _foreign(run, f"{name} holds values that are not finite")
+            raise _foreign(run, f"{name} has values that are not finite")
     return tensors
 
 
@@ -149,7 +149,7 @@ def _momentum(number: int, index: int) -> str:
 
 
 def _foreign(run: Path, reason: str) -> UserError:
-    return UserError(f"the training state of {run} is not this model's ({reason}): start again")
+    return UserError(f"the training state of {run} does not fit this run ({reason}): start a new run")
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -158,8 +158,8 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
         index, key = name.split("/")
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    # The file holds plain tensors. In another memory layout than its parameter's, a momentum would be added by another
-    # kernel, whose rounding may differ.
+    # The tensors read have the default memory layout. With a layout unlike its parameter's, a momentum would be added
+    # by another kernel, which may round differently.
     for parameter, values in optimizer.state.items():
         for key, value in values.items():
             if value.shape == parameter.shape:

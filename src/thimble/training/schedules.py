@@ -1,4 +1,4 @@
-"""How long a run is, and what changes over it: the learning rate of a step, the side of an epoch's images."""
+"""Compute what changes during a run: each step's learning rate and each epoch's image size; define its length."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from thimble.errors import UserError
 from thimble.system.settings import adopt, require, require_fraction, require_types, require_whole
 
 _SMALLEST = 8
-"""Pixels that a fraction of a side leaves at least: less has nothing to be recognised by."""
+"""Smallest side in pixels that a fraction gives: on smaller images nothing can be recognised."""
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How long to train, and what changes meanwhile."""
+    """Length of the training, image sizes and learning rate schedule."""
 
     epochs: int = 24
     """Passes over the training images."""
@@ -24,12 +24,11 @@ class ScheduleConfig:
     """Images in one optimizer step, over all processes together."""
 
     image_sizes: tuple[float, ...] = ()
-    """Sides to which training images are scaled, one after another, each for an equal part of the epochs: as fractions
-    of the data's own side (0.5, 1), or in pixels (16, 32). Small ones first save arithmetic; the last should be 1.
-    Default: the data's own throughout."""
+    """Sizes of the training images, each for an equal part of the epochs: fractions of their full side (0.5, 1) or
+    pixels (16, 32). Small sizes first save time; the last should be 1. If empty: always full size."""
 
     warmup_fraction: float = 0.2
-    """Part of all steps in which the learning rate rises to its peak, 0..1; it falls to zero in the rest."""
+    """Fraction of all steps, 0..1, during which the learning rate rises to its peak; then it falls to zero."""
 
     def __post_init__(self) -> None:
         adopt(self)
@@ -54,9 +53,9 @@ def image_size(epoch: int, num_epochs: int, sizes: Sequence[float], own: tuple[i
 
     Args:
         epoch: from 0 to num_epochs - 1.
-        num_epochs: of the whole run, over which the sizes are spread evenly; the last epoch has the last of them.
-        sizes: in their order, as ``ScheduleConfig.image_sizes`` has them; none for the data's own throughout.
-        own: the data's own size, (height, width) in pixels.
+        num_epochs: epochs in the whole run. The sizes are spread evenly over them; the last epoch has the last size.
+        sizes: as in ``ScheduleConfig.image_sizes``; if empty, every epoch has full size.
+        own: the images' full size, (height, width) in pixels.
     """
     if not sizes:
         return own
@@ -68,18 +67,18 @@ def image_size(epoch: int, num_epochs: int, sizes: Sequence[float], own: tuple[i
 
 
 def one_cycle(step: int, num_steps: int, peak: float, warmup_fraction: float) -> float:
-    """The learning rate of a step: linearly up to the peak, then linearly down towards zero.
+    """The learning rate of a step: it rises linearly to the peak, then falls linearly towards zero.
 
-    One cycle in Smith's sense ("Super-Convergence", 2018, arXiv:1708.07120), with straight lines.
+    This is Smith's one-cycle schedule ("Super-Convergence", 2018, arXiv:1708.07120) with straight lines.
 
     Args:
         step: from 0 to num_steps - 1.
-        num_steps: of the whole run.
-        peak: the highest learning rate, reached once warmup_fraction of the steps are done.
+        num_steps: steps in the whole run.
+        peak: the highest learning rate, reached after ``warmup_fraction`` of the steps.
         warmup_fraction: 0 starts at the peak, 1 only rises.
     """
     warmup = warmup_fraction * num_steps
-    # Counted from 1: no step is wasted on a rate of zero, neither the first nor the last.
+    # Count steps from 1, so that neither the first nor the last step is wasted on a learning rate of zero.
     if step + 1 < warmup:
         return peak * (step + 1) / warmup
     return peak * min(1.0, (num_steps - step) / max(1.0, num_steps - warmup))

@@ -1,4 +1,4 @@
-"""What a training works on: made afresh, or put back as a run's last state has it, and written down again."""
+"""Build a run's model, data and optimizers, or restore them from its last state; save that state."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ _WHITENING_IMAGES = 5000
 
 @dataclass
 class Session:
-    """A training between two of its steps.
+    """Everything that a running training uses and changes.
 
     Attributes:
-        claim: holds the run's folder; of the first process only has it a lock.
-        source: where the images are from; it has the test images too.
-        data: the training images, on the device where they are augmented.
-        module: the model as fabric wrapped it, and compiled, if asked for; the same weights.
-        optimizers: as fabric wrapped them.
-        teacher: what the model learns from beside the labels, on the device.
-        bank: the same as answers given beforehand, with the views that they are of, on the device.
-        curves: of the first process only, and only with TensorBoard.
-        reads_every_step: whether loss and signals are looked at after each step, as costs nothing on a CPU. To read a
-            figure from a GPU is to wait for it, while it should be told its next steps: there once an epoch.
+        claim: holds the run's folder; only the first process has it locked.
+        source: where the images come from; it also has the test images.
+        data: the training images, on the device on which they are augmented.
+        module: the model wrapped by fabric, and compiled if asked for; it shares the model's weights.
+        optimizers: the optimizers wrapped by fabric.
+        teacher: the teacher that the model learns from, on the device.
+        bank: a teacher's stored logits, with the views of the images that they belong to, on the device.
+        curves: TensorBoard's writer; only in the first process, and only if TensorBoard is installed.
+        reads_every_step: whether to read the loss and check for signals after every step. True on a CPU, where it costs
+            nothing. On a GPU, reading a number waits for all queued work, so it is done once per epoch.
     """
 
     config: TrainConfig
@@ -81,7 +81,7 @@ class Session:
     reads_every_step: bool
 
     def set_learning_rate(self, step: int) -> float:
-        """Set every group's learning rate for a step, counted from 0, and return SGD's."""
+        """Set the learning rate of every parameter group for a step, counted from 0; return SGD's."""
         num_steps, warmup_fraction = self.progress.num_steps, self.config.schedule.warmup_fraction
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -89,16 +89,16 @@ class Session:
         return one_cycle(step, num_steps, self.config.optimization.learning_rate, warmup_fraction)
 
     def summed(self, values: Tensor) -> list[float]:
-        """A tensor's values, each summed over the processes. The one place where a training waits for its device."""
+        """Sum each of a tensor's values over all processes. Only here does training wait for the device."""
         if self.fabric.world_size > 1:
             values = self.fabric.all_reduce(values, reduce_op="sum")  # type: ignore[assignment]
         result: list[float] = values.tolist()
         return result
 
     def agree(self) -> None:
-        """Give all processes the mean of their BatchNorm statistics, for the model and its average, and all losses.
+        """Synchronise the processes: average BatchNorm's statistics, and share the losses of all images.
 
-        Each normalises, and so measures, its own part of every batch; the weights agree by themselves.
+        Each process normalises only its own part of every batch, so its statistics differ. The weights never do.
         """
         if self.fabric.world_size > 1:
             self.hardness.merge(lambda tensor: self.fabric.all_reduce(tensor, reduce_op="sum"))  # type: ignore[arg-type, return-value]
@@ -108,10 +108,10 @@ class Session:
                         buffer.copy_(self.fabric.all_reduce(buffer, reduce_op="mean"))  # type: ignore[arg-type]
 
     def save(self) -> None:
-        """Write the state and the logs of the epochs so far. One process does it, and the others wait.
+        """Save the state and the logs. The first process writes them, and the others wait.
 
         Raises:
-            RunError: the folder was moved or deleted, or cannot be written; what was saved before is untouched.
+            RunError: the folder was moved or deleted, or cannot be written; the previous state is untouched.
         """
         if self.fabric.is_global_zero:
             self.claim.check()
@@ -131,15 +131,15 @@ def begin(
     bank: Bank | None,
     observer: Observer,
 ) -> Session:
-    """Build everything afresh or from a run's last state; only then does a new run get its folder.
+    """Build a new run or restore a resumed one. A new run's folder is created last, after everything else succeeded.
 
     Raises:
-        UserError: settings, data, state or folder are not as they should be.
+        UserError: the settings, the data, the state or the folder are wrong.
         RunError: the disk is full.
     """
     if fabric.device.type == "cpu":
         keep_freed_memory()
-    if config.augment.augmenter == "batched":  # the whole training set fits on any device, and stays there
+    if config.augment.augmenter == "batched":  # the whole training set fits on any device: move it once
         images, labels = data.images.to(fabric.device), data.labels.to(fabric.device)
         data = dataclasses.replace(data, images=images, labels=labels)
     model = _initial_model(config, data, source.record()).to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -164,17 +164,17 @@ def begin(
     torch.manual_seed(derive_seed(config.seed, fabric.global_rank))
     resume = claim.resume
     if resume is not None and not has_state(resume):
-        observer.message(f"{resume} stopped before it had saved anything: it begins again at its first step")
+        observer.message(f"{resume} stopped before it saved a state: it starts again from the first step")
     elif resume is not None:
         restore_progress(resume, progress, model, optimizers, average, hardness)
-        if fabric.global_rank > 0:  # the state has the first process's generator, whose dropout masks are its own
+        if fabric.global_rank > 0:  # the state has only the first process's generator; others need other dropout masks
             torch.manual_seed(derive_seed(config.seed, fabric.global_rank, progress.step))
     module, *wrapped = fabric.setup(_compiled(model) if config.run.compile else model, *optimizers)
     run: Path = fabric.broadcast(
         claim.begin(config, environment(fabric), source.record()) if fabric.is_global_zero else Path()
     )
     if not claim.has_locks:
-        observer.message(f"{run} cannot be locked here: train in it with one process at a time")
+        observer.message(f"{run} cannot be locked on this file system: do not train in it twice at the same time")
     curves = open_curves(run, progress.epoch + 1) if fabric.is_global_zero else None
     return Session(
         config=config,
@@ -199,16 +199,16 @@ def begin(
 
 
 def _compiled(model: nn.Module) -> nn.Module:
-    """The same weights under compiled arithmetic, of one kind for every size of the images."""
+    """The model, compiled once for every image size; it shares the model's weights."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the compiler's import warns of PyTorch's own parts
+        warnings.simplefilter("ignore", DeprecationWarning)  # importing the compiler warns about PyTorch's own code
         compiled: nn.Module = torch.compile(model, dynamic=False)  # type: ignore[assignment]
     return compiled
 
 
 @contextlib.contextmanager
 def compiling(asked: bool) -> Iterator[None]:
-    """Where a network that was to be compiled cannot be, say so in one line: it is compiled at its first step."""
+    """Turn a compiler's failure, which comes only at the first step, into a one-line error."""
     if not asked:
         yield
         return
@@ -218,13 +218,11 @@ def compiling(asked: bool) -> Iterator[None]:
         yield
     except TorchDynamoException as error:
         reason = str(error).strip().partition("\n")[0]
-        raise RunError(
-            f"cannot compile the network ({reason}): install a C++ compiler, or leave --compile out"
-        ) from error
+        raise RunError(f"cannot compile the network ({reason}): install a C++ compiler, or drop --compile") from error
 
 
 def _initial_model(config: TrainConfig, data: ImageDataset, record: dict[str, Any]) -> Classifier:
-    """The untrained model, on the CPU, the same in all processes; with the constants of its data."""
+    """The untrained model on the CPU, identical in all processes, with its data's classes, mean and std."""
     torch.manual_seed(derive_seed(config.seed))
     network = config.network
     channels, height, width = data.images.shape[1:]
@@ -245,5 +243,7 @@ def _initial_model(config: TrainConfig, data: ImageDataset, record: dict[str, An
         try:
             whiten_first_convolution(model, images)
         except ValueError as error:
-            raise UserError(f"--whiten with --model {network.model}: {error}; leave --whiten out") from error
+            raise UserError(
+                f"--whiten with --model {network.model}: {error}; drop --whiten, or use --no-whiten"
+            ) from error
     return model

@@ -1,4 +1,4 @@
-"""The settings that no other component owns: which network is trained, and where and how a run runs."""
+"""Define the settings of the network, and of where and how a run executes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from thimble.system.settings import adopt, require, require_part, require_path, 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network and its arithmetic."""
+    """The network and its number format."""
 
     model: str = "reference"
-    """The architecture to train; `thimble.list_models()` names them."""
+    """Architecture to train; `thimble.list_models()` lists them."""
 
     dropout: float = 0.0
     """Dropout probability inside the network, from 0 to less than 1."""
 
     whiten: bool = False
-    """Begin with a first convolution that takes the principal components of small patches of the training images."""
+    """Initialise the first convolution with the principal components of small patches of the training images."""
 
     precision: Literal["float32", "bf16", "auto"] = "float32"
-    """Arithmetic of the network: float32, or bfloat16 with float32 weights; auto is bf16 if the processor has
-    instructions for it, else float32."""
+    """Number format of the network's arithmetic; the weights are always float32. auto: bf16 if the processor or GPU has
+    fast instructions for it, else float32."""
 
     def __post_init__(self) -> None:
         adopt(self)
@@ -34,40 +34,41 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Where and how to run. None of it is part of the recipe.
+    """Where and how to run. These settings are not part of the recipe: a resumed run may change them.
 
-    This is the one list of what may differ between a run and its resumption: none of it changes the result, but for
-    the rounding of another device or of compiled arithmetic.
+    They do not change the result, except for rounding on another device or in compiled code.
     """
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where to train: a GPU if there is one, else the CPU. Several processes: start with torchrun."""
+    """Device to train on; auto: a GPU if there is one, else the CPU. For several processes, start with torchrun."""
 
     compile: bool = False
-    """Compile the network with torch.compile. It takes up to a minute and a C++ compiler, and pays in long runs."""
+    """Compile the network with torch.compile. It takes up to a minute, needs a C++ compiler, and pays off in long
+    runs."""
 
     workers: int | None = None
-    """Processes that augment ahead. Default: 0 on the CPU, whose cores are busy training; up to 8 beside a GPU."""
+    """Processes that prepare augmented images. Default: 0 on the CPU or with `--augmenter batched`; else up to 8."""
 
     name: str | None = None
-    """Name of the run's folder in `runs`. Default: model, data and the time of its start."""
+    """Name of the run's folder inside `--runs`. Default: model, data and start time."""
 
     runs: Path = Path("runs")
-    """Folder in which each run gets a folder."""
+    """Parent folder of all run folders."""
 
     overwrite: bool = False
-    """Start afresh in a run folder that exists, losing what is in it."""
+    """If the run folder exists, delete it and start a new run."""
 
     data_dir: Path | None = None
-    """Folder that holds (or will hold) `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache."""
+    """Folder that has `cifar-10-batches-bin/`, or into which it is downloaded. Default: $THIMBLE_DATA, else the user's
+    cache."""
 
     fallback: bool = False
-    """If the data are neither on disk nor to be fetched, say so and train on shapes10 instead of stopping."""
+    """If the data cannot be found or downloaded, say so and train on shapes10 instead of stopping."""
 
     def __post_init__(self) -> None:
         adopt(self)
         require_whole(self, "workers", 0, 256)
-        require(self, "name", _is_plain, "a plain folder name; --runs says where it goes")
+        require(self, "name", _is_plain, "a plain folder name; --runs sets its parent folder")
         require_path(self, "runs", "data_dir")
         require_types(self)
 

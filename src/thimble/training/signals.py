@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop."""
+"""Catch the signals that ask a training to stop."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from types import FrameType
 
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""The signals that ask a process to stop: Ctrl-C, a scheduler or `kill`, and a terminal that is closed."""
+"""Signals that ask a process to stop: from Ctrl-C, from a scheduler or `kill`, and from a closed terminal."""
 
 
 class StopRequest:
-    """Whether Ctrl-C, SIGTERM or SIGHUP asked this process to stop; false until then."""
+    """Becomes true once Ctrl-C, SIGTERM or SIGHUP asked this process to stop."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -25,9 +25,9 @@ class StopRequest:
 def stop_on_signal() -> Iterator[StopRequest]:
     """Turn the first Ctrl-C, SIGTERM or SIGHUP inside the block into a request that the block polls.
 
-    A second Ctrl-C or SIGTERM interrupts at once with KeyboardInterrupt; not a second SIGHUP, as a closed terminal may
-    send it both by itself and by its shell. Outside the main thread, where Python allows no signal handlers, nothing
-    is caught and nothing is ever requested.
+    A second Ctrl-C or SIGTERM raises KeyboardInterrupt at once. A second SIGHUP does not: when a terminal closes, both
+    the terminal and its shell may send one. Outside the main thread, Python allows no signal handlers, so nothing is
+    caught there.
     """
     request = StopRequest()
 
@@ -38,7 +38,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
             raise KeyboardInterrupt
 
     try:
-        # What this process was told to ignore, as nohup and a shell's & tell it, it goes on ignoring.
+        # Keep ignoring the signals that this process already ignores, for example under nohup or a shell's &.
         heeded = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
         previous = {number: signal.signal(number, handle) for number in heeded}
     except ValueError:

@@ -1,7 +1,7 @@
-"""Training: from a configuration to a run folder with a trained, tested and saved model.
+"""Train a model: from a configuration to a run folder with a trained, tested and saved model.
 
-``loop`` has the epochs and steps. What surrounds them here makes a ``Session`` to train in and finishes the run: the
-last averaged weights are tested, once, and saved.
+This module prepares the run, and finishes it: it tests the last averaged weights once and saves them. The epochs and
+steps are in ``loop``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished run: its folder, its averaged model in eval mode, its history and its one look at the test set."""
+    """A finished run.
+
+    Attributes:
+        run: its folder.
+        model: the averaged model, in eval mode, on the CPU.
+        history: one row of metrics.csv per epoch.
+        test: the evaluation on the test images.
+    """
 
     run: Path
     model: Classifier
@@ -65,29 +72,30 @@ def train(
     observer: Observer | None = None,
     **changes: Any,
 ) -> TrainResult:
-    """Train a model, test it once, and leave everything in a run folder.
+    """Train a model, test it once, and save everything in a run folder.
 
     Args:
-        config: the settings; by default those of a recipe, or of the run to resume.
-        data: what to train on, instead of what the settings name: a dataset's name, a path, a pair of ``ImageDataset``
-            (to train on, to test with); or one, of which the test images are then a part: 15%, always the same.
-        recipe: one of ``recipes.RECIPES``, instead of a configuration.
-        resume: a run folder to go on with instead of beginning a new one. On the CPU, with as many threads, the result
-            is that of an uninterrupted run, to the last bit.
-        observer: told how it goes.
-        changes: settings that differ, by name, e.g. ``thimble.train(epochs=2, learning_rate=0.1)``.
+        config: the settings; by default the recipe's, or the resumed run's.
+        data: training and test data, instead of the settings' dataset: a dataset's name, a path, a pair of
+            ``ImageDataset`` (training, test), or one ``ImageDataset``, of which always the same 15% become test images.
+        recipe: one of ``recipes.RECIPES``, instead of ``config``.
+        resume: the folder of a run to resume instead of starting a new one. On the CPU, with the same number of
+            threads, the result is that of an uninterrupted run, to the last bit.
+        observer: is told about the progress.
+        changes: settings to change, by name, e.g. ``thimble.train(epochs=2, learning_rate=0.1)``.
 
     Raises:
-        UserError: settings, data or folder are not as they should be, or the folder is being trained in.
-        RunError: the loss is not finite any more, the disk is full, or the folder was moved or deleted.
-        Interrupted: Ctrl-C, SIGTERM or SIGHUP; ``resume`` goes on from there.
+        UserError: the settings, the data or the folder are wrong, or another process trains in the folder.
+        RunError: the loss is no longer finite, the disk is full, or the folder was moved or deleted.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; the run can be resumed.
     """
     config = take("config", config, TrainConfig | None, "a TrainConfig")
     recipe = take("recipe", recipe, str | None, "the name of a recipe")
     run: Path | None = take("resume", resume, Path | None, "the folder of a run")
     observer = take("observer", observer, Observer | None, "an Observer")
     if recipe is not None and (config is not None or resume is not None):
-        raise UserError(f"recipe {recipe!r} beside a configuration or a run to resume: expected one of them")
+        other = "resume" if config is None else "config"
+        raise UserError(f"recipe={recipe!r} and {other}: use recipe or {other}, not both")
     if config is None:
         config = find_recipe(recipe or DEFAULT_RECIPE) if run is None else read_config(run)
     if isinstance(data, str | os.PathLike):
@@ -96,23 +104,23 @@ def train(
     if source is not None:
         changes["data"] = source.name
     config = config.changed(**changes)
-    if config.network.precision == "auto":  # the run keeps what it began with, wherever it is resumed
+    if config.network.precision == "auto":  # decided once: a resumed run keeps it, also on another machine
         config = config.changed(precision="bf16" if has_bfloat16(config.run.device) else "float32")
     observer = observer or Observer()
     if config.network.model not in list_models():
         raise UserError(f"--model {config.network.model}: expected one of {', '.join(list_models())}")
     check_place(run or config.run.runs / (config.run.name or ""))
     if run is not None:
-        config = config.changed(fallback=False)  # a run does not change its data on the way
+        config = config.changed(fallback=False)  # a resumed run must not change its data
     launch = launched()
     with Claim(config, run, first=launch.rank == 0) as claim:
         source = source or find_source(config.dataset.data, config.run.data_dir)
         if run is not None:
             check_same_data(run, config, source)
         taught = config.distillation
-        teacher = None if taught.teacher is None else Teacher(taught.teacher)  # a wrong name waits for no download
+        teacher = None if taught.teacher is None else Teacher(taught.teacher)  # before the download, to fail early
         bank = None if taught.bank is None else load_bank(taught.bank)
-        if bank is not None:  # whatever the run says of its augmentation is true
+        if bank is not None:  # record the augmentation that the bank's views really have
             config = config.changed(augment=bank.views.augment, mix_probability=bank.views.mixed_share)
         fabric = start_fabric(config.run.device, config.network.precision, launch)
         config, source, whole = _load_data(config, source, fabric, observer)
@@ -123,14 +131,16 @@ def train(
 
 
 def _trained(session: Session) -> TrainResult:
-    """Train to the end, test and save; or say how to go on."""
+    """Train to the end, test and save; if interrupted, say how to resume."""
     try:
-        # The loop alone: a download stops at once, and a test can be done again.
+        # Only the loop delays signals to finish a step: a download or a test may stop at once.
         with stop_on_signal() as stop, compiling(session.config.run.compile):
             train_epochs(session, stop)
         return _finish(session)
-    except KeyboardInterrupt:  # impatient, or during the test
-        raise Interrupted(f"interrupted: thimble train --resume {session.run} goes on from its last state") from None
+    except KeyboardInterrupt:  # a second Ctrl-C, or one during the test
+        raise Interrupted(
+            f"interrupted: resume from its last state with thimble train --resume {session.run}"
+        ) from None
     finally:
         if session.curves:
             session.curves.close()
@@ -139,32 +149,35 @@ def _trained(session: Session) -> TrainResult:
 def _load_data(
     config: TrainConfig, source: Source, fabric: Fabric, observer: Observer
 ) -> tuple[TrainConfig, Source, ImageDataset]:
-    """The images to train on; and configuration and source, which the fallback changes."""
-    with fabric.rank_zero_first():  # one process downloads, the others find it done
+    """Load the training images; return them with the configuration and the source, which the fallback changes."""
+    with fabric.rank_zero_first():  # the first process downloads, the others wait
         try:
             return config, source, source.load("train", progress=True)
         except DataUnavailable as error:
             if not config.run.fallback:
                 raise
-            observer.message(f"{source.title} IS NOT HERE. {error}")
-            observer.message(f"TRAINING ON THE BUILT-IN shapes10 INSTEAD: the figures below are not {source.title}'s.")
+            observer.message(f"{source.title} NOT FOUND. {error}")
+            observer.message(f"TRAINING ON THE BUILT-IN shapes10 INSTEAD: the results are not for {source.title}.")
             source = find_source("shapes10")
             return config.changed(data=source.name), source, source.load("train")
 
 
 def _divided(config: TrainConfig, whole: ImageDataset, num_processes: int) -> tuple[ImageDataset, ImageDataset | None]:
-    """The images to train on, and those to validate with."""
+    """Return the training images and the validation images."""
     data, validation = split(whole, config.dataset.validation)
     train_images, epochs, batch_size = config.dataset.train_images, config.schedule.epochs, config.schedule.batch_size
     if train_images is not None:
         if train_images > len(data):
-            raise UserError(f"--train-images {train_images}: expected at most {len(data)}")
+            raise UserError(f"--train-images {train_images}: expected at most {len(data)}, the images available")
         data = data.subset(torch.arange(train_images))
     fewest = num_kept(epochs, epochs, len(data), config.hard_images.skip_easy)
     if fewest < batch_size:
-        raise UserError(f"--batch-size {batch_size}: expected at most the {fewest} images of an epoch")
+        raise UserError(f"--batch-size {batch_size}: expected at most {fewest}, the images in the shortest epoch")
     if batch_size % num_processes or batch_size < 2 * num_processes:
-        raise UserError(f"--batch-size {batch_size}: expected a multiple of the {num_processes} processes")
+        raise UserError(
+            f"--batch-size {batch_size}: expected a multiple of {num_processes}, the number of processes, with at least"
+            " 2 images for each"
+        )
     return data, validation
 
 
@@ -174,9 +187,9 @@ def _finish(session: Session) -> TrainResult:
     test = evaluate(model, session.source)
     low, high = test.accuracy_interval
     closing = (
-        f"**Test: {test.accuracy:.2%}** of {test.num_images:,} images (95% interval {low:.2%} to {high:.2%}),"
-        f" negative log-likelihood {test.nll:.4f}, expected calibration error {test.ece:.4f}: the last averaged"
-        " weights, the test images read once."
+        f"**Test accuracy: {test.accuracy:.2%}** on {test.num_images:,} images (95% interval {low:.2%} to {high:.2%}),"
+        f" negative log-likelihood {test.nll:.4f}, expected calibration error {test.ece:.4f}; last averaged weights,"
+        " test images read once."
     )
     if session.fabric.is_global_zero:
         session.claim.check()

@@ -128,7 +128,7 @@ def test_the_same_weights_make_the_same_file(shipped: Deployment, source: Path) 
 @pytest.mark.parametrize("options", [{"softmax": True}, {"preprocess": False}])
 def test_what_it_cannot_do_is_refused(options: dict[str, bool]) -> None:
     deployment = deploy(seasoned(), calibration=stand_in().images[:20], **options)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="expected one from uint8 pixels to logits"):
+    with pytest.raises(UserError, match="expected uint8 pixels as input and logits as output"):
         c_file.build(deployment)
 
 

@@ -1,1 +1,1 @@
-"""The C99 file: the integer network, its memory plan, its tables and its source."""
+"""Generate the C99 file: the integer network, its memory plan, its tables and its source code."""

@@ -1,7 +1,7 @@
-"""The int8 network as integers alone, read from the QDQ graph that ``onnx_file`` makes.
+"""Read the int8 network as integer-only layers from the QDQ graph that ``onnx_file`` builds.
 
-A QDQ graph says in floating point what integers will compute: ``QuantizeLinear(Conv(DequantizeLinear(x), ...))``. Here
-each such group becomes one layer, from uint8 to uint8. A real number r is kept as a whole number q, r = scale * (q -
+A QDQ graph expresses integer arithmetic in floating point: ``QuantizeLinear(Conv(DequantizeLinear(x), ...))``. Here,
+each such group becomes one layer from uint8 to uint8. An integer q stands for the real number r = scale * (q -
 zero_point); see B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference" (2018, arXiv:1712.05877), section 2.
 """
@@ -27,9 +27,9 @@ class Feature:
 
     Attributes:
         name: unique in the graph.
-        height, width, channels: its shape, one image.
-        scale: of one step, in real numbers.
-        zero_point: which number stands for 0.
+        height, width, channels: its shape for one image.
+        scale: the real difference between two successive integers.
+        zero_point: the integer that stands for 0.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Feature:
 
 @dataclass(frozen=True)
 class Window:
-    """Which pixels of its input an output pixel sees: (vertical, horizontal) each.
+    """The input pixels that an output pixel depends on; each attribute is (vertical, horizontal).
 
     Attributes:
         kernel, stride, dilation: as in ``nn.Conv2d``.
-        padding: at the top and at the left; what is at the bottom and right shows in the output's size.
+        padding: at the top and at the left; the output's size implies the padding at the bottom and at the right.
     """
 
     kernel: tuple[int, int] = (1, 1)
@@ -56,25 +56,25 @@ class Window:
 
     @property
     def is_pixel(self) -> bool:
-        """Whether output and input pixels are the same."""
+        """Whether each output pixel depends only on the input pixel at the same place."""
         return self.kernel == (1, 1) and self.stride == (1, 1) and self.padding == (0, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """What makes one feature of others.
+    """An operation that computes one feature from one or two others.
 
     Attributes:
         kind: "convolution", "sum", "maximum" or "average" (over all pixels).
-        name: of its node, for people.
-        inputs: one feature, or the two of a sum.
-        output: None where the sums are the logits.
-        relu: whether real numbers below 0 become 0. (As a rule the output's range has seen to that.)
-        window: of its first input.
-        groups: of a convolution.
-        weights: of a convolution, int8 (channels, height, width, channels of a group of the input).
+        name: the ONNX node's name, for messages and comments.
+        inputs: one feature, or two for a sum.
+        output: the feature; None if the layer computes the logits.
+        relu: whether negative real numbers become 0 (usually the output's range already ensures it).
+        window: the window over the first input.
+        groups: a convolution's groups.
+        weights: a convolution's weights, int8 (channels, height, width, input channels per group).
         weight_scales: float64 (channels,).
-        bias: int32 (channels,), in steps of the input's scale times the weight's.
+        bias: int32 (channels,), in units of the input's scale times the weights' scale.
     """
 
     kind: str
@@ -91,12 +91,12 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class IntegerGraph:
-    """A classifier.
+    """A classifier in integers.
 
     Attributes:
-        image: what the first layer takes.
-        table: uint8 (3, 256), what each value of each colour is in ``image``.
-        layers: in the order of computation; the last gives the logits.
+        image: the first layer's input.
+        table: uint8 (3, 256), which maps each colour's pixel values to the values in ``image``.
+        layers: in the order of computation; the last computes the logits.
     """
 
     image: Feature
@@ -105,10 +105,10 @@ class IntegerGraph:
 
 
 def read(onnx_file: bytes) -> IntegerGraph:
-    """Read the graph of ``onnx_file.build_int8``.
+    """Read an ONNX file that ``onnx_file.build_int8`` built.
 
     Raises:
-        UserError: it has something that no layer here can do.
+        UserError: it has an operation that the C file does not support.
     """
     import onnx
 
@@ -136,21 +136,19 @@ class _Reader:
             else:
                 self.layers.append(self._layer(node))
         if image is None or table is None:
-            raise UserError("the network has nothing quantised: expected convolutions; export it as onnx instead")
+            raise UserError("the network has no quantised layers: expected convolutions; use --format onnx")
         self.layers.append(self._logits())
         return IntegerGraph(image, table, tuple(self.layers))
 
     def _image(self, quantize: Any) -> tuple[Feature, Array]:
-        """The normalisation and the quantisation behind it, each of 256 values, in the same float32 steps as there."""
+        """Turn normalisation and first quantisation into a table of 256 values, with the graph's float32 arithmetic."""
         numbers = np.arange(256, dtype=np.float32)[:, None]
         node, steps = self.producers.get(quantize.input[0]), []
         while node is not None:
             steps.append(node)
             node = self.producers.get(node.input[0])
         if [step.op_type for step in steps] != ["Transpose", "Add", "Mul", "Cast"]:
-            raise UserError(
-                "the network does not begin with the normalisation of uint8 pixels: expected preprocess=True"
-            )
+            raise UserError("the network does not start with the normalisation of uint8 pixels: use preprocess=True")
         _, shift, scale, _ = steps
         numbers = numbers * self.constants[scale.input[1]] + self.constants[shift.input[1]]
         step, zero_point = self._quantization(quantize)
@@ -170,7 +168,9 @@ class _Reader:
         output = Feature(quantize.output[0], *shape, *self._quantization(quantize))
         self.features[output.name] = output
         if layer["kind"] == "maximum" and _steps(output) != _steps(layer["inputs"][0]):
-            raise UserError(f"the max-pooling {node.name} has another scale than its input: expected the same")
+            raise UserError(
+                f"the scale of max-pooling {node.name} differs from its input's: expected the same; use --format onnx"
+            )
         return Layer(name=node.name, output=output, relu=relu, **layer)
 
     def _convolution(self, node: Any) -> tuple[dict[str, Any], tuple[int, int, int]]:
@@ -192,7 +192,7 @@ class _Reader:
     def _sum(self, node: Any) -> tuple[dict[str, Any], tuple[int, int, int]]:
         one, other = self._feature(node.input[0]), self._feature(node.input[1])
         if _shape(one) != _shape(other):
-            raise UserError(f"the sum {node.name} is of {_shape(one)} and {_shape(other)}: expected equal shapes")
+            raise UserError(f"the sum {node.name} has inputs {_shape(one)} and {_shape(other)}: expected equal shapes")
         return {"kind": "sum", "inputs": (one, other)}, _shape(one)
 
     def _maximum(self, node: Any) -> tuple[dict[str, Any], tuple[int, int, int]]:
@@ -204,12 +204,12 @@ class _Reader:
         feature = self._feature(node.input[0])
         axes = _attributes(node).get("axes")
         if axes is None or {int(axis) % 4 for axis in axes} != {2, 3}:
-            raise UserError(f"{node.name} takes a mean over {axes}: expected one over height and width")
+            raise UserError(f"{node.name} is a mean over axes {axes}: expected height and width; use --format onnx")
         window = Window(kernel=(feature.height, feature.width))
         return {"kind": "average", "inputs": (feature,), "window": window}, (1, 1, feature.channels)
 
     def _logits(self) -> Layer:
-        """The linear layer, as a convolution of one pixel that is not quantised again."""
+        """The linear layer, as a 1x1 convolution whose sums are not requantised."""
         node = self.producers[self.graph.output[0].name]
         if node.op_type != "Gemm":
             raise _unknown(node)
@@ -217,7 +217,7 @@ class _Reader:
         weights, scales = self._dequantized(node, node.input[1])
         weights = weights if _attributes(node).get("transB", 0) else weights.T
         if weights.shape[1] != feature.channels or _shape(feature)[:2] != (1, 1):
-            raise UserError(f"the linear layer sees {_shape(feature)}: expected one pixel, behind an average")
+            raise UserError(f"the linear layer's input is {_shape(feature)}: expected one pixel; use --format onnx")
         return Layer(
             kind="convolution",
             name=node.name,
@@ -232,19 +232,19 @@ class _Reader:
         return float(self.constants[node.input[1]]), int(self.constants[node.input[2]])
 
     def _feature(self, name: str) -> Feature:
-        """The quantised tensor behind an input of a node."""
+        """The quantised tensor from which a node's input comes."""
         node = self.producers[name]
         if node.op_type != "DequantizeLinear" or node.input[0] not in self.features:
             raise _unknown(node)
         return self.features[node.input[0]]
 
     def _dequantized(self, node: Any, name: str) -> tuple[Array, Array]:
-        """Constant whole numbers and the scales that they have."""
+        """The constant integers of a node's weights or bias, and their scales."""
         dequantize = self.producers.get(name)
         if dequantize is None or dequantize.input[0] not in self.constants:
-            raise UserError(f"the weights of {node.name} are not quantised: expected constants of int8")
+            raise UserError(f"the weights of {node.name} are not quantised: expected int8 constants; use --format onnx")
         if np.any(self.constants[dequantize.input[2]]):
-            raise UserError(f"the weights of {node.name} have a zero point: expected symmetric ones")
+            raise UserError(f"the weights of {node.name} have a zero point: expected none; use --format onnx")
         return self.constants[dequantize.input[0]], self.constants[dequantize.input[1]].astype(np.float64)
 
     def _bias(self, node: Any, channels: int) -> Array:
@@ -260,10 +260,10 @@ def _attributes(node: Any) -> dict[str, Any]:
 
 
 def _window(node: Any, feature: Feature, kernel: Any) -> tuple[Window, tuple[int, int]]:
-    """The window of a node, and the (height, width) of what it gives."""
+    """A node's window, and its output's (height, width)."""
     found = _attributes(node)
     if found.get("auto_pad", b"NOTSET") != b"NOTSET" or found.get("ceil_mode", 0):
-        raise UserError(f"{node.name} pads by a rule: expected numbers")
+        raise UserError(f"{node.name} has automatic padding: expected numbers of pixels; use --format onnx")
     stride, dilation = found.get("strides", [1, 1]), found.get("dilations", [1, 1])
     pads = found.get("pads", [0, 0, 0, 0])
     height, width = (
@@ -289,6 +289,6 @@ def _steps(feature: Feature) -> tuple[float, int]:
 
 def _unknown(node: Any) -> UserError:
     return UserError(
-        f"the network has {node.op_type} ({node.name}), which the C file cannot do: expected {_KNOWN}; "
-        "export it as onnx instead"
+        f"the network has {node.op_type} ({node.name}), which the C file does not support: expected {_KNOWN}; "
+        "use --format onnx"
     )

@@ -1,15 +1,15 @@
-"""Where every feature lies in one block of memory, and in what order the pixels are computed, so that little is needed.
+"""Plan the memory: place every feature in one small block, and choose the order in which pixels are computed.
 
 Two ideas keep the block small.
 
-*Passes.* A 1x1 convolution or a sum needs of its input only the pixel that was computed last. So it joins the pass
-over the image that computes this pixel, and its input is never stored: of a block depthwise -> wide -> narrow -> sum,
-the wide part is one pixel at a time. M. Sandler et al., "MobileNetV2" (2018, arXiv:1801.04381), section 5.1, note that
-it can be.
+*Passes.* A 1x1 convolution or a sum needs only one pixel of its input, the one just computed. It therefore joins the
+pass over the image that computes this pixel, and its input is never stored: in a block depthwise -> wide -> narrow ->
+sum, the wide feature exists only one pixel at a time (M. Sandler et al., "MobileNetV2", 2018, arXiv:1801.04381, section
+5.1).
 
-*Overlap.* A pass writes its output over the part of its input that it will not read again: a 3x3 convolution of as many
-channels needs its input and one row more, not twice its input. P. Blacker et al., "Diagonal Memory Optimisation for
-Machine Learning on Micro-controllers" (2020, arXiv:2010.01668).
+*Overlap.* A pass overwrites the part of its input that it will not read again: a 3x3 convolution with equally many
+input and output channels needs memory for its input and about one more row, not for two features. P. Blacker et al.,
+"Diagonal Memory Optimisation for Machine Learning on Micro-controllers" (2020, arXiv:2010.01668).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Pass:
     """Layers that are computed together, pixel by pixel.
 
     Attributes:
-        layers: the first sees a window of ``input``; the others see the pixel that the one before gave.
-        output: what is stored of it; None behind the logits.
+        layers: the first reads a window of ``input``; each other layer reads the pixel computed by the one before.
+        output: the stored feature; None if the pass computes the logits.
     """
 
     layers: tuple[Layer, ...]
@@ -43,7 +43,7 @@ class Pass:
         return self.layers[-1].output
 
     def operands(self) -> list[Feature]:
-        """What its sums add to the pixel."""
+        """The features that the pass's sums add."""
         found, before = [], self.input
         for layer in self.layers:
             if layer.kind == "sum":
@@ -52,7 +52,7 @@ class Pass:
         return found
 
     def reads(self) -> dict[Feature, list[Window]]:
-        """What it reads of what is stored."""
+        """The windows in which the pass reads each stored feature."""
         result = {self.input: [self.layers[0].window]}
         for feature in self.operands():
             result.setdefault(feature, []).append(Window())
@@ -61,12 +61,12 @@ class Pass:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where and in what order.
+    """The places of the features and the directions of the passes.
 
     Attributes:
-        offsets: of each stored feature, in bytes, by its name.
-        backwards: of each pass, whether it goes from the last pixel to the first.
-        num_bytes: of the whole block.
+        offsets: each stored feature's offset in the block, in bytes, by name.
+        backwards: for each pass, whether it goes from the last pixel to the first.
+        num_bytes: the size of the whole block.
     """
 
     offsets: dict[str, int]
@@ -75,7 +75,7 @@ class Plan:
 
 
 def passes_of(graph: IntegerGraph) -> list[Pass]:
-    """Join every layer that can be to the pass before it."""
+    """Group the layers into passes: a layer joins the previous pass if it can."""
     uses = Counter(feature.name for layer in graph.layers for feature in layer.inputs)
     stored = {graph.image.name}
     passes: list[list[Layer]] = []
@@ -90,7 +90,7 @@ def passes_of(graph: IntegerGraph) -> list[Pass]:
 
 
 def plan(graph: IntegerGraph, passes: Sequence[Pass]) -> Plan:
-    """Place all features, trying a few orders of placing them and directions of the passes, and keep the best."""
+    """Place all features: try several placing orders and pass directions, and return the smallest plan."""
     starts = [tuple(index % 2 == odd for index in range(len(passes))) for odd in (0, 1, 2)]
     placings = [_Placing(graph, passes, order) for order in _orders(graph, passes)]
     plans = [_improve(placing, start) for placing in placings for start in starts]
@@ -115,12 +115,12 @@ def _orders(graph: IntegerGraph, passes: Sequence[Pass]) -> list[list[Feature]]:
 
 
 def num_bytes(feature: Feature) -> int:
-    """Of a stored feature, one byte a number."""
+    """The size of a stored feature: one byte per value."""
     return feature.height * feature.width * feature.channels
 
 
 def _improve(placing: _Placing, backwards: tuple[bool, ...]) -> Plan:
-    """Turn one pass at a time, as long as it helps."""
+    """Reverse one pass at a time, as long as the block gets smaller."""
     best = placing.place(backwards)
     while True:
         tried = [
@@ -134,7 +134,7 @@ def _improve(placing: _Placing, backwards: tuple[bool, ...]) -> Plan:
 
 
 class _Placing:
-    """Features are placed one after the other, each as low as those that were placed before let it."""
+    """Places features one after the other, each at the lowest offset that the features placed before allow."""
 
     def __init__(self, graph: IntegerGraph, passes: Sequence[Pass], order: list[Feature]) -> None:
         self.order = order
@@ -157,9 +157,9 @@ class _Placing:
         return Plan({feature.name: at for feature, at in offsets.items()}, backwards, total)
 
     def _forbidden(self, one: Feature, other: Feature, at: int, backwards: tuple[bool, ...]) -> tuple[int, int]:
-        """Between which two offsets, both allowed, ``one`` cannot begin because ``other`` begins at ``at``."""
+        """The open interval of offsets at which ``one`` cannot start because ``other`` starts at ``at``."""
         if self.birth[one] > self.death[other] or self.birth[other] > self.death[one]:
-            return at, at  # never there at the same time
+            return at, at  # never in memory at the same time
         low, high = at - num_bytes(one), at + num_bytes(other)
         if self.birth[one] == self.death[other] and (other, one) in self.distances:
             ahead, behind = self.distances[other, one]
@@ -171,16 +171,17 @@ class _Placing:
 
 
 def _distances(feature: Feature, windows: list[Window], output: Feature) -> tuple[int, int]:
-    """How far before its input a pass must write that goes forwards, and how far behind it one that goes backwards.
+    """The smallest distances between a pass's input and its output at which it overwrites no pixel still to be read.
 
-    In bytes, from start to start, such that no pixel is overwritten that is still to be read. Negative where it may lie
-    on the other side.
+    Returns:
+        The bytes by which the output must start before the input if the pass goes forwards; and after the input if it
+        goes backwards. Negative if the output may start on the other side.
     """
     count = output.height * output.width
     first, last = _seen(feature, windows, output)
     if count == 1:
         return -num_bytes(feature), -num_bytes(output)
-    later_first = np.minimum.accumulate(first[::-1])[::-1][1:]  # the first pixel that any later step reads
+    later_first = np.minimum.accumulate(first[::-1])[::-1][1:]  # the lowest pixel that any later step reads
     earlier_last = np.maximum.accumulate(last)[:-1]
     done = np.arange(1, count) * output.channels
     ahead = int(np.max(done - later_first * feature.channels))
@@ -189,7 +190,7 @@ def _distances(feature: Feature, windows: list[Window], output: Feature) -> tupl
 
 
 def _seen(feature: Feature, windows: list[Window], output: Feature) -> tuple[Array, Array]:
-    """The first and the last input pixel that each output pixel sees, both int64 (pixels,)."""
+    """The first and the last input pixel that each output pixel depends on, both int64 (pixels,)."""
     first = np.full(output.height * output.width, feature.height * feature.width)
     last = np.zeros_like(first)
     rows, columns = np.divmod(np.arange(len(first)), output.width)

@@ -1,6 +1,7 @@
-"""One C99 file of the int8 network, for a microcontroller or anything else: static memory, integers, no library.
+"""Generate one C99 file from the int8 network, for microcontrollers: static memory, integer arithmetic, no library.
 
-Made of the graph of ``onnx_file.build_int8``, so that the two agree. ``docs/c_file.md`` is for whoever uses it.
+It comes from the graph that ``onnx_file.build_int8`` builds, so that both files agree. ``docs/c_file.md`` explains how
+to use it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from .tables import Tables, tabulate
 from .text import lines_of
 
 STACK_BYTES = 512
-"""An upper bound that the tests hold gcc to; the caller's own buffers come on top."""
+"""An upper bound, which the tests check with gcc; the caller's own buffers are not included."""
 
 _KINDS = {
     "convolution": "sums of products over a window",
@@ -44,14 +45,14 @@ _INSTALL = "install one (apt install gcc, xcode-select --install) or set CC"
 
 
 def build(deployment: Deployment) -> bytes:
-    """The network as a C file: ASCII, the same bytes for the same deployment.
+    """Build the C file: ASCII, always the same bytes for the same deployment.
 
     Raises:
-        UserError: it has something that the C file cannot do.
+        UserError: the network has something that the C file does not support.
     """
     if not deployment.preprocess or deployment.softmax:
         found = "softmax" if deployment.softmax else "preprocess=False"
-        raise UserError(f"a C file with {found}: expected one from uint8 pixels to logits; export it as onnx instead")
+        raise UserError(f"a C file with {found}: expected uint8 pixels as input and logits as output; use onnx instead")
     tables = tabulate(read(onnx_file.build_int8(deployment)))
     return _render(tables, deployment.metadata).encode("ascii")
 
@@ -60,16 +61,16 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     """Compile the file for this computer.
 
     Returns:
-        a function from uint8 (N, height, width, 3) to float32 (N, classes), the logits.
+        A function from uint8 (N, height, width, 3) to logits, float32 (N, classes).
 
     Raises:
-        UserError: there is no C compiler, or the file is none of ``build``.
-        RunError: it does not compile.
+        UserError: there is no C compiler, or ``build`` did not write the file.
+        RunError: the file does not compile.
     """
     source = path.read_text(encoding="ascii", errors="replace")
     found = re.search(r"^void (\w+)_logits\(const uint8_t image\[", source, re.MULTILINE)
     if found is None:
-        raise UserError(f"{path} is no C file of a network: expected one that thimble export wrote")
+        raise UserError(f"{path} is not a network's C file: expected one that thimble export wrote")
     prefix = found[1]
     sizes = dict(re.findall(rf"^#define {prefix.upper()}_(\w+) (\d+)$", source, re.MULTILINE))
     shape = (int(sizes["HEIGHT"]), int(sizes["WIDTH"]), int(sizes["CHANNELS"]))
@@ -94,7 +95,7 @@ def require() -> None:
 
 
 def compiler() -> list[str]:
-    """The command of this computer's C compiler: ``$CC``, which may have arguments, or the first there is.
+    """The command of the C compiler: ``$CC``, which may have arguments, or the first of cc, gcc and clang.
 
     Raises:
         UserError: there is none.
@@ -103,16 +104,16 @@ def compiler() -> list[str]:
     for command in [chosen] if chosen else [["cc"], ["gcc"], ["clang"]]:
         if shutil.which(command[0]):
             return command
-    found = f"CC={shlex.join(chosen)} is no program here" if chosen else "no C compiler here (cc, gcc, clang)"
-    raise UserError(f"{found}: expected one, to compile the C file and check it; {_INSTALL}")
+    found = f"CC={shlex.join(chosen)} is not installed" if chosen else "no C compiler found (cc, gcc, clang)"
+    raise UserError(f"{found}: the check of the C file compiles it; {_INSTALL}")
 
 
 def _compile(path: Path) -> ctypes.CDLL:
-    """As a shared library, which stays loaded after its file is gone."""
+    """Compile to a shared library and load it; it stays loaded after its file is deleted."""
     command = compiler()
     with temporary_folder() as folder:
         library = folder / "network.so"
-        for options in (["-march=native"], []):  # not every compiler knows the first; integers give the same with both
+        for options in (["-march=native"], []):  # not every compiler has -march; integer results do not depend on it
             arguments = ["-std=c99", "-O2", *options, "-shared", "-fPIC", "-o", str(library), "-x", "c", str(path)]
             try:
                 done = subprocess.run(
@@ -121,7 +122,7 @@ def _compile(path: Path) -> ctypes.CDLL:
                 if done.returncode == 0:
                     return ctypes.CDLL(str(library))
             except OSError as error:
-                raise RunError(f"{path} compiled by {shlex.join(command)} does not load here: {error}") from error
+                raise RunError(f"{path}, compiled by {shlex.join(command)}, cannot be loaded: {error}") from error
         lines = done.stderr.splitlines()
         reason = next(
             (line for line in lines if "error" in line), lines[0] if lines else f"exit code {done.returncode}"
@@ -169,13 +170,13 @@ def _classes(metadata: dict[str, Any], num_classes: int) -> list[str]:
 
 
 def _identifier(name: str) -> str:
-    """A name that C takes, and that no other name there begins like."""
+    """Turn a name into a valid C identifier."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     return plain if plain[:1].isalpha() else f"network_{plain}".rstrip("_")
 
 
 def c_string(text: str) -> str:
-    """A string literal of UTF-8, in ASCII and without trigraphs."""
+    """Write a text as a C string literal: UTF-8 bytes, escaped to ASCII, without trigraphs."""
     plain = set(range(32, 127)) - set(b'"\\?')
     return (
         '"'
@@ -185,7 +186,7 @@ def c_string(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """What can stand in a comment: ASCII, on one line, neither an end of a comment nor a beginning, no trigraph."""
+    """Make a text safe in a C comment: ASCII, one line, no comment marks, no trigraphs."""
     text = " ".join(text.encode("ascii", "backslashreplace").decode().split())
     for mark in ("*/", "/*", "??"):
         while mark in text:
@@ -194,7 +195,7 @@ def _plain(text: str) -> str:
 
 
 def _described(metadata: dict[str, Any]) -> list[str]:
-    """The metadata, a line or more to an entry."""
+    """The metadata as comment lines, one or more for each entry."""
     lines = []
     for key, value in metadata.items():
         text = value if isinstance(value, str) else json.dumps(value, default=str)

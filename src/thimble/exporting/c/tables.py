@@ -1,6 +1,6 @@
-"""The integer network as tables for C: what ``network.c.j2`` prints.
+"""Turn the integer network into the tables that ``network.c.j2`` prints.
 
-Everything that can be computed beforehand is: factors as fixed-point numbers, and what zero points add to sums.
+Everything possible is computed in advance: factors as fixed-point numbers, and the zero points' contribution to sums.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .memory_plan import Pass, Plan, passes_of, plan
 from .text import describe, fixed_point, is_depthwise, least, lines_of, number_in_c, shape_of, taps_of
 
 TILE = (4, 16)
-"""Channels and inputs that are computed together."""
+"""Output channels and inputs that the C code processes together."""
 _PASS_BYTES, _LAYER_BYTES = 4 * 22, 4 * 16
-"""Of the structs in the template, where an address has 4 bytes."""
+"""Sizes of the template's structs on a machine with 4-byte pointers."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Table:
     """A constant array.
 
     Attributes:
-        name, type: as in C.
-        length: how many numbers.
-        text: the numbers, in lines.
+        name, type: in C.
+        length: the number of values.
+        text: the values, in lines.
         comment: what they are; may be empty.
     """
 
@@ -47,15 +47,15 @@ class Table:
 
 @dataclass
 class Tables:
-    """All that the file needs to know of a network.
+    """Everything that the C template prints about a network.
 
     Attributes:
-        graph: what it was made of.
-        arrays: weights and the like, in the order of the file.
-        passes: of each, a comment, its fields, and the fields of its layers, as text by their names in C.
-        kinds: of the layers, those that occur.
-        arena, patch, sums, pixel: how many numbers the four buffers have.
-        image_offset: where in the arena the image lies.
+        graph: the network.
+        arrays: weights and other constants, in the file's order.
+        passes: for each pass, a comment, its fields, and its layers' fields, as text by field name in C.
+        kinds: the kinds of layers that occur.
+        arena, patch, sums, pixel: the number of values in each of the four buffers.
+        image_offset: the image's offset in the arena.
     """
 
     graph: IntegerGraph
@@ -70,23 +70,23 @@ class Tables:
 
     @property
     def ram_bytes(self) -> int:
-        """Of the four buffers."""
+        """The size of the four buffers."""
         return self.arena + self.patch + 4 * self.sums + self.pixel
 
     @property
     def flash_bytes(self) -> int:
-        """Of all tables, class names aside, where an address has 4 bytes."""
+        """The size of all tables without the class names, on a machine with 4-byte pointers."""
         structs = _PASS_BYTES * len(self.passes) + _LAYER_BYTES * sum(len(one["layers"]) for one in self.passes)
         return sum(array.num_bytes for array in self.arrays) + self.graph.table.size + structs
 
     def add(self, name: str, kind: str, values: Array, comment: str = "") -> str:
-        """A further array of numbers; its name."""
+        """Add an array; return its name."""
         text = lines_of(number_in_c(value) for value in values.ravel())
         self.arrays.append(Table(name, kind, values.size, text, comment))
         return name
 
     def number(self, layer: Layer) -> int:
-        """Of a layer, from 1: what the names of its arrays end with."""
+        """A layer's number, from 1; the names of its arrays end with it."""
         return self.graph.layers.index(layer) + 1
 
 
@@ -110,7 +110,7 @@ def tabulate(graph: IntegerGraph) -> Tables:
 def _add_pass(tables: Tables, step: Pass, placed: Plan, backwards: bool) -> None:
     feature, output = step.input, step.output
     layers, pixel = [], feature
-    if step.layers[0].kind == "sum":  # its pixel must be fetched: the largest of one number is itself
+    if step.layers[0].kind == "sum":  # a maximum over one pixel fetches the pixel that the sum needs
         layers.append(_maximum(tables, feature, taps=1))
     for layer in step.layers:
         layers.append(_layer(tables, layer, pixel, placed))
@@ -134,7 +134,7 @@ def _add_pass(tables: Tables, step: Pass, placed: Plan, backwards: bool) -> None
 
 
 def _neighbourhood(layer: Layer) -> dict[str, int]:
-    """What a pass must know of a window that it gathers."""
+    """The fields of a pass that gathers a window."""
     feature, window = layer.inputs[0], layer.window
     return {
         "gathers": 1,
@@ -148,16 +148,16 @@ def _neighbourhood(layer: Layer) -> dict[str, int]:
         "dilation_x": window.dilation[1],
         "pad_top": window.padding[0],
         "pad_left": window.padding[1],
-        "padding": 0 if layer.kind == "maximum" else feature.zero_point,  # 0 is never the largest
+        "padding": 0 if layer.kind == "maximum" else feature.zero_point,  # 0 never exceeds another value
         "groups": 1 if is_depthwise(layer) else layer.groups,
     }
 
 
 def _layer(tables: Tables, layer: Layer, pixel: Feature, placed: Plan) -> dict[str, Any]:
-    """Its fields in C.
+    """A layer's fields in C.
 
     Args:
-        pixel: what it sees, of the arena or of the layer before.
+        pixel: its input: a feature in the arena, or the previous layer's output.
     """
     if layer.kind == "maximum":
         return _maximum(tables, pixel, taps_of(layer))
@@ -201,32 +201,32 @@ def _convolution(tables: Tables, layer: Layer) -> dict[str, Any]:
 
 
 def _filled(weights: Array, groups: int) -> Array:
-    """Weights, int8 (channels, inputs), with zeros such that every group has whole tiles.
+    """Pad weights, int8 (channels, inputs), with zeros, so that every group consists of whole tiles.
 
     Returns:
-        int8 (groups, channels of a group, inputs), the last two rounded up.
+        int8 (groups, channels per group, inputs), the last two rounded up to ``TILE``.
     """
     of_group = weights.reshape(groups, -1, weights.shape[1])
     return np.pad(of_group, ((0, 0), (0, -of_group.shape[1] % TILE[0]), (0, -of_group.shape[2] % TILE[1])))
 
 
 def _requantisation(tables: Tables, layer: Layer, weights: Array, scales: Array) -> dict[str, Any]:
-    """From the sums to the output's steps.
+    """The fields that convert a layer's sums to its output's scale.
 
     Args:
-        weights: int8 (channels, inputs), what the inputs are multiplied with.
-        scales: float64 (channels,), of the weights.
+        weights: int8 (channels, inputs), by which the inputs are multiplied.
+        scales: the weights' scales, float64 (channels,).
     """
     (feature,), output, number = layer.inputs, layer.output, tables.number(layer)
     bias = np.zeros(len(weights), dtype=np.int64) if layer.bias is None else layer.bias.astype(np.int64)
-    # The sum of w * (q - zero_point) is that of w * q less this:
+    # The C code sums w * q; subtracting zero_point * sum(w) makes it the sum of w * (q - zero_point).
     bias = bias - feature.zero_point * weights.sum(1, dtype=np.int64)
     tables.sums = max(tables.sums, len(weights) + TILE[0] - 1)
     spare = -(len(weights) // layer.groups) % TILE[0]
     fields: dict[str, Any] = {"bias": tables.add(f"bias_{number}", "int32_t", np.pad(bias, (0, spare)))}
     bound = np.abs(bias) + 255 * np.abs(weights.astype(np.int64)).sum(1)
     if output is not None:
-        # In float32, as onnxruntime does it, so that both round alike.
+        # In float32 like onnxruntime, so that both round the same way.
         factors = np.float32(feature.scale) * scales.astype(np.float32) / np.float32(output.scale)
         multipliers, shifts = fixed_point(factors.astype(np.float64))
         fields["multipliers"] = tables.add(f"multipliers_{number}", "int32_t", multipliers)
@@ -235,22 +235,23 @@ def _requantisation(tables: Tables, layer: Layer, weights: Array, scales: Array)
         bound = np.maximum(bound, bound * factors + 256)
     if bound.max() >= 2**31:
         raise RunError(
-            f"a sum of {layer.name} may reach {bound.max():.3g}: expected less than 2**31, to fit an int32_t"
+            f"a sum in {layer.name} may reach {bound.max():.3g}: expected less than 2**31 for an int32_t; use --format"
+            " onnx"
         )
     return fields
 
 
 def _sum(layer: Layer, pixel: Feature, other: Feature) -> dict[str, int]:
-    """Factors of both operands, with one shift, the greatest with which nothing can overflow 32 bits.
+    """Fixed-point factors for both operands of a sum, with the largest common shift that cannot overflow 32 bits.
 
-    Neither the products nor the offset nor all of it: each is at most 255 * (both ratios) + 256 steps of the output.
+    The products, the offset and their sum are each at most 255 * (sum of both ratios) + 256 steps of the output.
     """
     assert layer.output is not None
     ratios = [one.scale / layer.output.scale for one in (pixel, other)]
     shift = 31 - math.ceil(math.log2(255 * sum(ratios) + 256))
     if shift < 1:
         raise RunError(
-            f"the sum {layer.name} makes its input {max(ratios):.3g} times as large: expected less than 2**20"
+            f"the sum {layer.name} scales its input by {max(ratios):.3g}: expected less than 2**20; use --format onnx"
         )
     factors = [round(ratio * 2.0**shift) for ratio in ratios]
     zeros = sum(factor * one.zero_point for factor, one in zip(factors, (pixel, other), strict=True))

@@ -1,1 +1,1 @@
-"""What makes a small network better than plain training does: one trick to a file."""
+"""Training tricks that improve a small network, one per file."""

@@ -1,4 +1,4 @@
-"""The average of the weights over the steps."""
+"""Average the weights over the training steps."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class AveragingConfig:
     """Average the weights over the steps."""
 
     ema_decay: float = 0.99
-    """Decay per step of the moving average of the weights, from 0 (none) to less than 1. The average is what is
-    validated, tested and saved."""
+    """Decay per step of the weights' exponential moving average, from 0 (no averaging) to less than 1. The averaged
+    weights are validated, tested and saved."""
 
     swa_fraction: float = 0.0
-    """Last part of all steps, from 0 (none) to less than 1, over which the average counts every step alike: stochastic
-    weight averaging, instead of the moving average."""
+    """Fraction of all steps, from 0 (none) to less than 1, at the end of training, over which the plain mean of the
+    weights replaces the moving average (stochastic weight averaging)."""
 
     def __post_init__(self) -> None:
         adopt(self)
@@ -32,19 +32,20 @@ class AveragingConfig:
 
 
 class WeightAverage:
-    """An average of a model's parameters and buffers: exponential and moving, or at last of equal shares.
+    """An average of a model's parameters and buffers: an exponential moving average, then optionally a plain mean.
 
     Args:
-        model: what to average; the average starts as its copy.
-        decay: the share of the average that a step keeps, from 0 (always the model itself) to less than 1. In the
-            first steps it is smaller, (1 + step) / (10 + step), so that the initial weights are soon forgotten.
-        swa_start: the step, counted from 0, from which on the average is the plain mean of the weights after each step
+        model: the model to average; the average starts as a copy of it.
+        decay: the fraction of the average that each step keeps, from 0 (no averaging) to less than 1. In the first
+            steps it is at most (1 + step) / (10 + step), so that the initial weights are soon forgotten.
+        swa_start: from this step on, counted from 0, the average is the plain mean of the weights after each step
             (P. Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018,
-            arXiv:1803.05407). BatchNorm's statistics are averaged too, rather than measured anew. None: never.
+            arXiv:1803.05407). BatchNorm's statistics are averaged too, not measured anew. None: never.
 
     Attributes:
-        model: the averaged model, in eval mode; a module of its own. With neither it shares the model's tensors.
-        is_model: whether it does.
+        model: the averaged model, in eval mode; a separate module.
+        is_model: whether there is nothing to average (decay 0, no ``swa_start``), so that ``model`` shares the trained
+            model's tensors.
     """
 
     def __init__(self, model: Classifier, decay: float, swa_start: int | None = None) -> None:
@@ -57,7 +58,7 @@ class WeightAverage:
         self.model.requires_grad_(False)
 
     def update(self, model: torch.nn.Module, step: int) -> None:
-        """Move the average towards the model after a step, counted from 0."""
+        """Update the average with the model's weights after a step, counted from 0."""
         if self.is_model:
             return
         decay = min(self.decay, (1 + step) / (10 + step))
@@ -69,9 +70,9 @@ class WeightAverage:
             torch._foreach_copy_(counts, current_counts)
 
     def _paired(self, model: torch.nn.Module) -> tuple[list[torch.Tensor], ...]:
-        """The average's and the model's tensors that are averaged, and those that count: BatchNorm's batches.
+        """Pair the average's and the model's tensors: those to average, and integer ones to copy (BatchNorm's counts).
 
-        Found once: a network's tensors are moved by what is in them, never exchanged.
+        Done once: training changes the tensors' values, but never replaces the tensors.
         """
         pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
         floating = [pair for pair in pairs if pair[0].is_floating_point()]

@@ -1,11 +1,11 @@
-"""A bank: the answers of one or more teachers to K views of every training image, computed once and kept in a file.
+"""Make and read banks: files with teachers' logits for K views of every training image, computed once.
 
-A student that learns from a bank is spared the teacher's arithmetic, several times its own: Z. Shen and E. Xing, "A
-Fast Knowledge Distillation Framework for Visual Recognition" (2022, arXiv:2112.01528); F. Faghri et al., "Reinforce
-Data, Multiply Impact" (2023, arXiv:2303.08983). ``views`` says what the views are.
+With a bank, training a student needs no teacher, whose computation is several times the student's: Z. Shen and E. Xing,
+"A Fast Knowledge Distillation Framework for Visual Recognition" (2022, arXiv:2112.01528); F. Faghri et al., "Reinforce
+Data, Multiply Impact" (2023, arXiv:2303.08983). ``views`` defines the views.
 
-The answers of several teachers are the mean of their logits. (The mean of their log-probabilities is the same but for
-a constant per image, which no softmax sees.)
+If there are several teachers, the bank has the mean of their logits. (The mean of their log-probabilities would differ
+only by a constant per image, which cancels in the softmax.)
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ if TYPE_CHECKING:
 _BATCH = 500
 _SAVE_EVERY_SECONDS = 20.0
 _OFFSETS = 2
-"""Sets the seed of the views' order apart from those of the images' order and of mixing."""
+"""Part of the seed for the order of the views. It keeps that seed different from other seeds of the run."""
 
 
 @dataclass(frozen=True)
 class Bank:
-    """Answers, whole and as the file has them.
+    """A complete bank, as read from its file.
 
     Attributes:
         path: the file.
-        logits: float16 (views, N, num_classes), by the place of an image in the whole training set.
-        views: what was answered.
+        logits: float16 (views, N, num_classes), in the order of the whole training set.
+        views: the settings of the views.
         teachers: the name and the SHA-256 of each teacher's file.
         data: the dataset's name, number of images, classes, mean, std and SHA-256.
-        checksum: the SHA-256 of what the file says, in hexadecimal digits: the same answers to the same views have the
-            same, whenever and however often the file was written.
+        checksum: the SHA-256 of the content, in hexadecimal digits. It depends only on the logits and what describes
+            them, not on when or in how many sessions the file was written.
     """
 
     path: Path
@@ -69,29 +69,29 @@ class Bank:
     checksum: str
 
     def check(self, data: ImageDataset) -> None:
-        """Refuse a training set, the whole of it, other than the one that the bank was made of.
+        """Check that the whole training set is the one for which the bank was made.
 
         Raises:
-            UserError: naming the first thing that differs.
+            UserError: the data differ; the message names the first difference.
         """
         for name, value in describe(data).items():
             if self.data.get(name) != value:
                 raise UserError(
-                    f"--bank {self.path} was made of data whose {name} is {_shown(self.data.get(name))}, not"
-                    f" {_shown(value)}: expected the training images that it was made of"
+                    f"--bank {self.path} was made for other training images, with {name}"
+                    f" {_shown(self.data.get(name))}, not {_shown(value)}: train on those, or make a new bank"
                 )
 
 
 class StoredTeacher:
-    """A bank on its way through a training: which view of each image comes in which epoch, and what it is answered.
+    """A bank in use during training: picks each image's view for each epoch, with the teacher's logits for it.
 
-    Over as many epochs as there are views an image is seen in each of them once, from a view on that depends on the
-    image and the seed.
+    The view changes every epoch, and an image sees all K views in K epochs. The first view depends on the image and the
+    seed.
 
     Args:
-        bank: the answers.
-        data: the training images, all or a subset of the bank's, on the device where they are augmented.
-        seed: of the run.
+        bank: the stored logits.
+        data: the training images, all or a subset of the bank's, on the device on which they are augmented.
+        seed: the run's seed.
     """
 
     def __init__(self, bank: Bank, data: ImageDataset, seed: int) -> None:
@@ -103,15 +103,15 @@ class StoredTeacher:
         self.offsets = torch.randint(bank.views.views, (len(data),), generator=generator).to(device)
 
     def batch(self, indices: Tensor, epoch: int, plain: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """The images of a batch in their views, what their labels say and what the teacher answered.
+        """Make a batch: the images in their views, their targets and the teacher's logits.
 
         Args:
-            indices: which images of the data, int64 (n,).
+            indices: indices into the data, int64 (n,).
             epoch: from 0.
-            plain: whether only views of one image are to come.
+            plain: whether to use only unmixed views.
 
         Returns:
-            images and labels or targets as ``Views.make`` has them; and logits, float16 (n, num_classes).
+            Images and labels or targets, as ``Views.make`` returns them; and logits, float16 (n, num_classes).
         """
         indices = indices.to(self.offsets.device, non_blocking=True)
         turn, mixed = self.offsets[indices] + epoch, self.config.mixed_views
@@ -124,7 +124,7 @@ class StoredTeacher:
 
 
 def describe(data: ImageDataset) -> dict[str, Any]:
-    """What a bank knows of a training set, as JSON has it."""
+    """Describe a training set as JSON values, to tell whether a bank was made for it."""
     return {
         "name": data.name,
         "images": len(data),
@@ -145,25 +145,26 @@ def make_bank(
     device: Literal["auto", "cpu", "gpu"] = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Bank:
-    """Ask teachers about all views of all training images, and write their answers; or go on with a file begun.
+    """Compute the teachers' logits for all views of all training images, and write them to a file.
 
     Args:
         models: the teachers, each a shipped model's name, a weights file or a run folder.
-        output: the file. One that a call with the same arguments began is gone on with, view by view.
+        output: the file. If an interrupted call with the same arguments wrote it, this call completes it.
         config: the views.
-        data: whose training images: a dataset's name or path, or an ``ImageDataset``.
-        data_dir: the folder that holds, or will hold, CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
-        device: where the teachers answer; in bfloat16 if it multiplies that faster.
-        progress: told after each view how many of how many there are.
+        data: the dataset whose training images are used: a name or a path, or an ``ImageDataset``.
+        data_dir: the folder that has CIFAR-10, or into which it is downloaded. Default: $THIMBLE_DATA, else the user's
+            cache.
+        device: runs the teachers; in bfloat16 if the device has fast instructions for it.
+        progress: called after each view with the number of views done and the number of all views.
 
     Raises:
-        UserError: a teacher does not fit the data, or the file holds something else.
+        UserError: a teacher does not fit the data, or the file exists and is not this bank.
         RunError: the file cannot be written.
     """
     if not models:
         raise UserError("no MODEL: expected at least one teacher")
     if device == "gpu" and not torch.cuda.is_available():
-        raise UserError("--device gpu: PyTorch found no GPU here; expected one, or --device cpu")
+        raise UserError("--device gpu: PyTorch found no GPU; use --device cpu")
     if not os.path.lexists(output):
         check_output(output)
     place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -199,7 +200,7 @@ def make_bank(
 
 @torch.no_grad()
 def _answers(teachers: Sequence[Teacher], views: Views, view: int) -> Tensor:
-    """The teachers' mean logits for one view of all images, float16 (N, num_classes) on the CPU."""
+    """The mean of the teachers' logits for one view of all images, float16 (N, num_classes) on the CPU."""
     answers = []
     for indices in torch.split(torch.arange(views.num_images, device=views.numbers.device), _BATCH):
         images, _ = views.make(indices, torch.full_like(indices, view))
@@ -208,7 +209,7 @@ def _answers(teachers: Sequence[Teacher], views: Views, view: int) -> Tensor:
 
 
 def _begun(output: Path, described: dict[str, Any]) -> list[Tensor]:
-    """The views that a file has already, each (N, num_classes); none without one."""
+    """The views that an existing file already has, each (N, num_classes); none if there is no file."""
     if not os.path.lexists(output):
         return []
     with open_tensors(output) as file:
@@ -217,7 +218,8 @@ def _begun(output: Path, described: dict[str, Any]) -> list[Tensor]:
         begun = is_whole(done) and found == _plain(described)
         if not begun or not _holds(file, done, data["images"], len(data["classes"])):
             raise UserError(
-                f"{output} exists and is not what this command began: choose another --output, or delete it"
+                f"{output} exists and is not from an interrupted run of this command: choose another --output, or"
+                " delete it"
             )
         logits = file.read("logits")
     if not torch.isfinite(logits).all():
@@ -226,7 +228,7 @@ def _begun(output: Path, described: dict[str, Any]) -> list[Tensor]:
 
 
 def _holds(file: TensorFile, *shape: int) -> bool:
-    """Whether a file's tensors are logits of that shape, and nothing else."""
+    """Whether a file has exactly one tensor: logits of this shape."""
     return file.layouts == {"logits": Layout(torch.float16, shape)}
 
 
@@ -234,11 +236,11 @@ def load_bank(path: str | Path) -> Bank:
     """Read a bank.
 
     Raises:
-        UserError: there is none at this path, or not the whole of one.
+        UserError: the file does not exist, is not a bank, or is incomplete.
     """
     path = Path(path)
-    if not os.path.isfile(path):  # unlike Path.is_file, false for a name that no file can have
-        raise UserError(f"--bank {path}: no such file; expected one that thimble bank wrote")
+    if not os.path.isfile(path):  # unlike Path.is_file, it returns False for an impossible name instead of raising
+        raise UserError(f"--bank {path}: no such file; expected a file that thimble bank wrote")
     try:
         with open_tensors(path) as file:
             return _read(path, file)
@@ -258,9 +260,11 @@ def _read(path: Path, file: TensorFile) -> Bank:
     except UserError as error:
         raise ValueError(error) from error
     if found["done"] != views.views:
-        raise UserError(f"--bank {path} has {found['done']} of {views.views} views: the command that began it goes on")
+        raise UserError(
+            f"--bank {path} has {found['done']} of {views.views} views: repeat the thimble bank command that wrote it"
+        )
     if not _holds(file, views.views, data["images"], len(data["classes"])):
-        raise ValueError("its tensors are not float16 logits of each view, image and class")
+        raise ValueError("its tensors are not float16 logits (views, images, classes)")
     logits = file.read("logits")
     if not torch.isfinite(logits).all():
         raise ValueError("logits that are not finite")
@@ -270,7 +274,7 @@ def _read(path: Path, file: TensorFile) -> Bank:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it back: tuples are lists."""
+    """Convert tuples to lists, as a round trip through JSON does."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,8 +1,8 @@
-"""Learning from a teacher: a larger, trained network whose answers say more of an image than its label does.
+"""Learn from a teacher: a larger, trained network, whose probabilities tell more about an image than its label does.
 
-G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network" (2015, arXiv:1503.02531), in the manner
-of L. Beyer et al., "Knowledge distillation: A good teacher is patient and consistent" (2022, arXiv:2106.05237): the
-teacher is asked anew about every augmented and mixed image that its student sees.
+G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network" (2015, arXiv:1503.02531). As in L. Beyer
+et al., "Knowledge distillation: A good teacher is patient and consistent" (2022, arXiv:2106.05237), the teacher
+classifies every augmented and mixed image exactly as its student sees it.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """Learn from a teacher, or from the answers that it gave before."""
+    """Learn from a teacher, or from a teacher's stored predictions."""
 
     teacher: str | None = None
-    """A trained MODEL to learn from, beside the labels: a shipped model's name, a weights file or a run folder. It sees
-    the same augmented images, at full size."""
+    """A trained model to learn from, in addition to the labels: a shipped model's name, a weights file or a run folder.
+    It gets the same augmented images, at full size."""
 
     bank: Path | None = later(None, before=None)
-    """A file of `thimble bank` to learn from, instead of a teacher: its answers to several views of every image. The
-    views have the bank's augmentation and mixing; of the mixing settings only the end of `--mix-ramp` counts, after
-    which no view is mixed."""
+    """A file from `thimble bank` to learn from, instead of a teacher: a teacher's predictions on several views of every
+    image. The bank determines augmentation and mixing; only the end of `--mix-ramp` still applies: after it, views are
+    not mixed."""
 
     teacher_weight: float = 0.9
-    """Share of the loss, 0..1, that is the divergence from the answers of teacher or bank; the rest is the labels'."""
+    """Weight of the teacher's or the bank's predictions in the loss, 0..1; the labels get the rest."""
 
     temperature: float = 2.0
-    """What both networks' logits are divided by, for that divergence: above 1, the less probable classes count more."""
+    """Divisor of both networks' logits when they are compared. Above 1, less probable classes count more."""
 
     def __post_init__(self) -> None:
         adopt(self)
         if self.teacher is not None and self.bank is not None:
-            raise UserError("use --teacher or --bank, not both: a bank holds its teacher's answers")
-        require(self, "teacher", lambda value: True, "the name or the path of a model")
+            raise UserError("use --teacher or --bank, not both: a bank has its teacher's predictions")
+        require(self, "teacher", lambda value: True, "a model's name or path")
         require_path(self, "bank")
         require_fraction(self, "teacher_weight")
         require_positive(self, "temperature")
@@ -58,26 +58,26 @@ class DistillationConfig:
 
 
 PLACES = frozenset({"teacher", "bank"})
-"""Of these settings a run may change where the file lies. That it is the same file, its checksum says, which is kept in
-the run's state."""
+"""Settings that are paths: a resumed run may change them, as its state has the file's checksum and so refuses another
+file."""
 
 
 class Teacher:
-    """A trained network in eval mode, which never learns.
+    """A trained network in eval mode, whose weights stay fixed.
 
     Args:
         model: a shipped model's name, a weights file or a run folder.
-        called: what messages name it by.
+        called: the argument's name, for error messages.
 
     Attributes:
-        checksum: the SHA-256 of its file, in hexadecimal digits.
+        checksum: the weights file's SHA-256, in hexadecimal digits.
 
     Raises:
         UserError: there is no such model.
     """
 
     def __init__(self, model: str, called: str = "--teacher") -> None:
-        from thimble.storage.find import load_described  # it brings PyTorch
+        from thimble.storage.find import load_described  # here, because it imports PyTorch
 
         self.name, self.called = model, called
         try:
@@ -87,15 +87,15 @@ class Teacher:
         self.model.requires_grad_(False)
 
     def check(self, data: ImageDataset) -> None:
-        """Refuse data that the teacher was not made for.
+        """Check that the teacher fits the data.
 
         Raises:
-            UserError: its classes, or the normalisation of its images, are others.
+            UserError: its classes, mean or std are not the data's.
         """
         if self.model.classes != data.classes:
             raise UserError(
-                f"{self.called} {self.name} knows {', '.join(self.model.classes)}: expected the classes of {data.name},"
-                f" {', '.join(data.classes)}"
+                f"{self.called} {self.name} has the classes {', '.join(self.model.classes)}: expected the classes of"
+                f" {data.name}, {', '.join(data.classes)}"
             )
         if (self.model.mean, self.model.std) != (data.mean, data.std):
             raise UserError(
@@ -104,17 +104,17 @@ class Teacher:
             )
 
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The teacher's answers, float32 (N, num_classes), to what the student is given."""
+        """The teacher's logits, float32 (N, num_classes), for the student's inputs."""
         with torch.no_grad():
             answers: torch.Tensor = self.model(inputs)
         return answers.float()
 
 
 def divergence(logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """The Kullback-Leibler divergence of a student's answers from its teacher's, mean over the images, in nats.
+    """The Kullback-Leibler divergence of a student's probabilities from its teacher's, mean over the images, in nats.
 
-    Both are softened by the temperature; the result is multiplied by its square, so that the gradient keeps its size
-    (Hinton et al., section 2).
+    The temperature divides both networks' logits. The result is multiplied by its square, so that the gradient's size
+    does not depend on it (Hinton et al., section 2).
 
     Args:
         logits, teacher_logits: float (N, num_classes).

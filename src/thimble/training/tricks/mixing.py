@@ -1,4 +1,4 @@
-"""Two training images in one: mixup and CutMix, for a whole batch at once on the device it is on.
+"""Mix pairs of training images by mixup or CutMix, a whole batch at once, on the batch's device.
 
 H. Zhang et al., "mixup: Beyond Empirical Risk Minimization" (2018, arXiv:1710.09412); S. Yun et al., "CutMix:
 Regularization Strategy to Train Strong Classifiers with Localizable Features" (2019, arXiv:1905.04899).
@@ -14,36 +14,36 @@ from thimble.system.settings import adopt, require, require_fraction, require_po
 
 @dataclass(frozen=True)
 class MixingConfig:
-    """Mix images in pairs, by mixup and CutMix."""
+    """Mix pairs of images by mixup and CutMix."""
 
     mix_probability: float = 0.0
-    """Share of the batches, 0..1, whose images are mixed in pairs, and their labels with them: by mixup, a weighted
-    mean, or by CutMix, a rectangle of the one on the other, with even chances."""
+    """Fraction of the batches, 0..1, in which images and their labels are mixed in pairs. Half of them use mixup (a
+    weighted mean of both images), half CutMix (a rectangle of one image pasted on the other)."""
 
     mix_alpha: float = 0.5
-    """How evenly: the share of an image is drawn from Beta(alpha, alpha), near 0 or 1 for a small alpha."""
+    """How evenly to mix: one image's share is drawn from Beta(alpha, alpha). A small alpha gives shares near 0 or 1."""
 
     mix_ramp: tuple[float, float] = (0.0, 1.0)
-    """Parts of the epochs, 0..1: until the first the share of mixed batches rises in a line from zero, and after the
-    second no batch is mixed."""
+    """Two fractions of the epochs, 0..1: up to the first, the fraction of mixed batches rises linearly from zero to
+    `--mix-probability`; after the second, no batch is mixed."""
 
     def __post_init__(self) -> None:
         adopt(self)
         require_fraction(self, "mix_probability")
         require_positive(self, "mix_alpha")
-        growing = "two growing fractions from 0 to 1"
+        growing = "two increasing fractions from 0 to 1"
         require(self, "mix_ramp", lambda ramp: 0.0 <= ramp[0] <= ramp[1] <= 1.0, growing)
         require_types(self)
 
 
 def mix_probability(epoch: int, num_epochs: int, greatest: float, ramp: tuple[float, float]) -> float:
-    """The probability that a batch of an epoch is mixed.
+    """The probability that a batch of this epoch is mixed.
 
     Args:
         epoch: from 0 to num_epochs - 1.
-        num_epochs: of the whole run.
+        num_epochs: epochs in the whole run.
         greatest: the probability after the rise, 0..1.
-        ramp: the parts of the epochs, 0..1, at which the rise from zero ends and after which nothing is mixed.
+        ramp: two fractions of the epochs, 0..1: the rise from zero ends at the first, mixing at the second.
     """
     start, end = ramp
     if epoch >= round(end * num_epochs):
@@ -54,22 +54,22 @@ def mix_probability(epoch: int, num_epochs: int, greatest: float, ramp: tuple[fl
 def mix(
     images: torch.Tensor, labels: torch.Tensor, num_classes: int, *, probability: float, alpha: float, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix every image of a batch with the one before it, the first with the last; or leave the batch as it is.
+    """With the given probability, mix every image of a batch with its predecessor (the first with the last).
 
-    The whole batch by mixup or the whole batch by CutMix, with even chances; every image with a share, and for CutMix
-    a place, of its own. The same batch and seed give the same result. Nothing here waits for a GPU.
+    The whole batch is mixed by mixup or the whole batch by CutMix, each with probability 1/2. Each image has its own
+    share and, for CutMix, its own rectangle. The same batch and seed give the same result. Nothing waits for a GPU.
 
     Args:
         images: float (N, channels, height, width).
         labels: int64 (N,).
-        num_classes: of the targets.
-        probability: that the batch is mixed, 0..1.
+        num_classes: the number of classes in the targets.
+        probability: the probability that the batch is mixed, 0..1.
         alpha: the partner's share of an image is drawn from Beta(alpha, alpha); above 0.
-        seed: what all draws follow from.
+        seed: seeds all random draws.
 
     Returns:
-        The images and what to answer: the mixed images with targets, float32 (N, num_classes), each of sum 1; or both
-        arguments as they are.
+        The mixed images and their targets, float32 (N, num_classes), whose rows sum to 1; or ``images`` and ``labels``
+        unchanged.
     """
     random = np.random.default_rng(seed)
     if random.random() >= probability:
@@ -91,16 +91,16 @@ def mix(
 def blend(
     images: torch.Tensor, partners: torch.Tensor, *, shares: torch.Tensor, boxed: torch.Tensor, middles: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix images with their partners as the draws given say, each by mixup or by CutMix.
+    """Mix images with their partners by mixup or CutMix, with random numbers drawn beforehand.
 
     Args:
         images, partners: float (N, channels, height, width).
         shares: the partner's share of each image, float32 (N,), 0..1.
-        boxed: which are mixed by CutMix, bool (N,); the others are by mixup.
-        middles: of the rectangles: rows and columns as fractions of the sides, float32 (2, N).
+        boxed: whether to mix an image by CutMix (else by mixup), bool (N,).
+        middles: rows and columns of the rectangles' centres, as fractions of the sides, float32 (2, N).
 
     Returns:
-        the mixed images, and the partners' shares as they came out: of the rectangles, which are of whole pixels.
+        The mixed images, and the partners' actual shares, float32 (N,): CutMix rounds its rectangles to whole pixels.
     """
     boxes = _boxes(shares, middles, images.shape[2:])
     weights = torch.where(boxed.view(-1, 1, 1), boxes.float(), shares.view(-1, 1, 1))
@@ -109,7 +109,7 @@ def blend(
 
 
 def _boxes(shares: torch.Tensor, middles: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
-    """Rectangles of the image's proportions, of about the given shares of it, cut off at its edge: bool (N, h, w)."""
+    """Masks of rectangles, bool (N, h, w): the image's aspect ratio, about the given shares, clipped at the edges."""
     inside = torch.ones(1, dtype=torch.bool, device=shares.device)
     for axis, (side, middle) in enumerate(zip(size, middles, strict=True)):
         length = (shares.sqrt() * side).round().view(-1, 1, 1)
@@ -120,5 +120,5 @@ def _boxes(shares: torch.Tensor, middles: torch.Tensor, size: tuple[int, ...]) -
 
 
 def main_labels(targets: torch.Tensor) -> torch.Tensor:
-    """The class with the greatest share of each image, int64 (N,), of what ``mix`` says to answer."""
+    """The class with the greatest share in each image, int64 (N,), from the labels or targets that ``mix`` returns."""
     return targets if targets.ndim == 1 else targets.argmax(1)

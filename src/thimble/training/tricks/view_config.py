@@ -1,4 +1,4 @@
-"""The settings of a bank's views: how many there are of each image, and of what kind."""
+"""Define the settings of a bank's views."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from thimble.errors import UserError
 from thimble.system.arguments import take
 
 MOST_VIEWS = 100
-"""Of each image: the numbers that all views follow from are held in memory, 3 MB of them for a view of CIFAR-10."""
+"""Most views of each image: the random numbers for all views are kept in memory, 3 MB per view of CIFAR-10."""
 
 
 def view_augmentation() -> AugmentConfig:
-    """What a view is by default: flips, shifts of an eighth of the side, and a rectangle on half of the images."""
+    """The views' default augmentation: flips, shifts up to an eighth of the side, and cutout on half of the images."""
     return AugmentConfig(
         affine_probability=1.0,
         shift_limit=0.125,
@@ -27,27 +27,27 @@ def view_augmentation() -> AugmentConfig:
 
 @dataclass(frozen=True)
 class ViewConfig:
-    """How many views of each image there are, and of what kind."""
+    """The number of views of each image, and their augmentation."""
 
     views: int = 16
-    """How many views of each training image."""
+    """Number of views of each training image."""
 
     mixed_views: int = 0
-    """How many of them are of two images, by mixup or CutMix with even chances; fewer than all."""
+    """Number of views that mix two images, by mixup or CutMix with equal probability; less than `--views`."""
 
     augment: AugmentConfig = field(default_factory=view_augmentation)
-    """The augmentation of each image, always by the batched augmenter."""
+    """The augmentation of each image; always by the batched augmenter."""
 
     seed: int = 0
-    """What all views follow from."""
+    """Seed of all views."""
 
     @property
     def mixed_share(self) -> float:
-        """The share of the views that are mixed, 0..1."""
+        """The fraction of the views that are mixed, 0..1."""
         return self.mixed_views / self.views
 
     def __post_init__(self) -> None:
-        for name in ("views", "mixed_views", "seed"):  # numpy's numbers too; a bank's file may hold anything
+        for name in ("views", "mixed_views", "seed"):  # NumPy integers are fine; a bank's file may have anything
             value = take("--" + name.replace("_", "-"), getattr(self, name), int, "a whole number")
             object.__setattr__(self, name, value)
         if not isinstance(self.augment, AugmentConfig):
@@ -61,6 +61,4 @@ class ViewConfig:
         if not 0 <= self.seed < 2**63:
             raise UserError(f"--seed {self.seed}: expected a whole number of at least 0")
         if self.augment.augmenter != "batched":
-            raise UserError(
-                f"--augmenter {self.augment.augmenter}: expected batched, the one that views can be made by"
-            )
+            raise UserError(f"--augmenter {self.augment.augmenter}: views need batched")

@@ -1,11 +1,11 @@
-"""Views: K augmentations of every training image, drawn once, the same on every device and for ever.
+"""Make views: K augmentations of every training image, identical on every device and in every run.
 
-A bank of a teacher's answers is of use only if its student sees what the teacher saw. So all that is random in a view
-is drawn beforehand, on the CPU, from a generator seeded by (seed, view): one row of numbers for each image, which a
-batch looks up by the number of the image.
+A bank of a teacher's predictions is useful only if the student sees the same pixels as the teacher did. Therefore all
+random numbers for a view are drawn beforehand, on the CPU, from a generator seeded by (seed, view): one row per image,
+which a batch looks up by the image's number.
 
-Some views may be of two images (``mixing``). Then the partner is seen in the same view, and the teacher has answered
-the mixed image itself: F. Faghri et al., "Reinforce Data, Multiply Impact" (2023, arXiv:2303.08983).
+Some views may mix two images (see ``mixing``). The partner is augmented in the same view, and the teacher classified
+the mixed image: F. Faghri et al., "Reinforce Data, Multiply Impact" (2023, arXiv:2303.08983).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from .view_config import ViewConfig
 
 
 class Views:
-    """The views of a dataset's images, made when they are asked for, on the device where the images are.
+    """The views of a dataset's images, made on demand, on the images' device.
 
-    The first ``config.mixed_views`` views are of two images each, the others of one.
+    The first ``config.mixed_views`` views mix two images each; the others show one.
 
     Args:
-        config: what they are.
-        data: the images; of a subset of the dataset, those of them whose partner is in it too.
-        num_images: of the whole dataset.
+        config: the settings of the views.
+        data: the images, all or a subset of the dataset's; an image can be mixed only if its partner is in ``data``.
+        num_images: the number of images in the whole dataset.
     """
 
     def __init__(self, config: ViewConfig, data: ImageDataset, num_images: int) -> None:
@@ -42,21 +42,25 @@ class Views:
         self.mixing = torch.cat(mixing[: config.mixed_views] or mixing[:1]).to(device)
         self.places = torch.full((num_images,), -1)
         self.places[self.numbers] = torch.arange(len(self.numbers))
-        # Where each mixed view's partner stands in the data; -1 where it is not there.
+        # For each mixed view and image: the partner's index in the data; -1 if the data lack it.
         others = torch.cat(partners[: config.mixed_views] or partners[:1])
         self.partners = self.places[others].to(device)
         self.partner_rows = (others + torch.arange(len(others)) // num_images * num_images).to(device)
         self.numbers = self.numbers.to(device)
 
     def _drawn(self, view: int) -> tuple[Tensor, Tensor, Tensor]:
-        """One view's numbers: (N, draws of the augmenter), (N, share, kind and middle of mixing), partners (N,)."""
+        """Draw a view's random numbers.
+
+        Returns:
+            The augmenter's draws (N, num_draws); mixing (N, 4): share, kind, centre row and column; partners (N,).
+        """
         generator = torch.Generator().manual_seed(derive_seed(self.config.seed, view))
         draws = torch.rand(self.num_images, self.augmenter.num_draws, generator=generator)
         mixing = torch.rand(self.num_images, 4, generator=generator)
         return draws, mixing, torch.randperm(self.num_images, generator=generator)
 
     def possible(self, indices: Tensor, views: Tensor) -> Tensor:
-        """The same views, int64 (n,), but a plain one where an image's partner is not in the data."""
+        """Replace an image's mixed view by an unmixed one if its partner is not in the data; int64 (n,)."""
         mixed = self.config.mixed_views
         if mixed == 0:
             return views
@@ -65,16 +69,16 @@ class Views:
         return torch.where((views < mixed) & (self.partners[rows] < 0), plain, views)
 
     def make(self, indices: Tensor, views: Tensor, blended: bool = True) -> tuple[Tensor, Tensor]:
-        """Images as the network takes them, in their views, and what to answer by the labels alone.
+        """Make views as network inputs, and their targets from the labels.
 
         Args:
-            indices: which images of the data, int64 (n,), on its device.
-            views: the view of each, int64 (n,), from 0; as ``possible`` gives them.
-            blended: whether any view may be mixed; without, mixed ones come as their first image alone.
+            indices: indices into the data, int64 (n,), on its device.
+            views: each image's view, int64 (n,), from 0; as ``possible`` returns them.
+            blended: whether to mix the mixed views; if not, they show only their first image.
 
         Returns:
-            normalised float32 images (n, 3, height, width) in channels-last memory; and labels, int64 (n,), or, if any
-            may be mixed, targets, float32 (n, num_classes).
+            Normalised float32 images (n, 3, height, width) in channels-last memory; and labels, int64 (n,), or, if
+            views may be mixed, targets, float32 (n, num_classes).
         """
         rows = views * self.num_images + self.numbers[indices]
         images, labels = self._seen(indices, rows), self.data.labels[indices]
