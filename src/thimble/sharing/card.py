@@ -7,10 +7,7 @@ out or marked as unknown. A card is YAML front matter, then Markdown: https://hu
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import re
-import shlex
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -23,7 +20,6 @@ from thimble.errors import UserError
 from thimble.measuring.evaluation import Evaluation, evaluate
 from thimble.measuring.summary import summarize
 from thimble.models.classifier import Classifier, as_classifier
-from thimble.storage.environment import read_environment
 from thimble.storage.find import Model, load_described, name_of, run_folder_of
 from thimble.storage.shipped import list_pretrained, shipped_weights
 from thimble.storage.tensor_file import open_tensors
@@ -33,16 +29,15 @@ from thimble.system.extras import require
 from thimble.system.files import write_atomically
 from thimble.system.names import markdown, one_line
 
+from .recorded import data_of, licence_of, recorded_test, training_of
+
 if TYPE_CHECKING:
     from thimble.data.sources import Data
 
 LIBRARY, TASK = "thimble", "image-classification"
 TAGS = ("thimble", "pytorch", "tinyml")
 
-_PLACES = {"data_dir", "fallback", "runs", "name", "overwrite", "device", "workers"}
-"""Settings about where a run was made, not how. They stay out of cards, because a user's folders are private."""
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")
-_SOFTWARE = ("thimble", "torch", "python")
 _MOST_CLASSES = 50
 
 
@@ -74,10 +69,10 @@ def model_card(
     if repo is not None and not _REPOSITORY.fullmatch(repo):
         raise UserError(f"repository {repo!r}: expected OWNER/NAME, with letters, digits, '-', '_' and '.' only")
     classifier, metadata, checksum = load_described(model)
-    test = evaluate(classifier, data, data_dir=data_dir, progress=True) if measure else _recorded(metadata)
+    test = evaluate(classifier, data, data_dir=data_dir, progress=True) if measure else recorded_test(metadata)
     shipped = isinstance(model, str) and model in list_pretrained()
     title = _title(model, classifier, repo, shipped)
-    licence, trained_on = _licence(metadata), _data(metadata)
+    licence, trained_on = licence_of(metadata), data_of(metadata)
     environment = jinja2.Environment(
         autoescape=False,  # that is for HTML; the filter markdown escapes Markdown
         trim_blocks=True,
@@ -103,7 +98,7 @@ def model_card(
         ranking=_ranking(test),
         mistake=_commonest_mistake(test, classifier.classes),
         measured=measure,
-        training=_training(model, metadata),
+        training=training_of(model, metadata),
         shipped=model if shipped else None,
         repo=repo,
     )
@@ -143,38 +138,6 @@ def _figures(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.6g}" for value in values)
 
 
-def _dictionary(values: Any, *keys: str) -> dict[str, Any]:
-    """The dictionary at nested keys; empty if there is none, because a file's metadata may be any JSON."""
-    for key in keys:
-        values = values.get(key) if isinstance(values, dict) else None
-    return values if isinstance(values, dict) else {}
-
-
-def _recorded(metadata: dict[str, Any]) -> Evaluation | None:
-    """The test recorded at the end of training; None if there is none or it is malformed."""
-    test = _dictionary(metadata, "metrics", "test")
-    try:
-        low, high = test["accuracy_interval"]
-        per_class = test["per_class_accuracy"].items()
-        found = Evaluation(
-            model=str(test["model"]),
-            data=str(test["data"]),
-            num_images=int(test["num_images"]),
-            flip=bool(test["flip"]),
-            accuracy=float(test["accuracy"]),
-            accuracy_interval=(float(low), float(high)),
-            per_class_accuracy={name: math.nan if value is None else float(value) for name, value in per_class},
-            confusion=[[int(count) for count in row] for row in test["confusion"]],
-            nll=float(test["nll"]),
-            ece=float(test["ece"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        return None
-    fractions = (found.accuracy, *found.accuracy_interval, found.ece)
-    sound = all(0.0 <= value <= 1.0 for value in fractions) and math.isfinite(found.nll) and found.num_images > 0
-    return found if sound else None
-
-
 def _title(model: Model, classifier: Classifier, repo: str | None, shipped: bool) -> str:
     """The card's title: the name of the repository, of the shipped model, of the run folder or of the file."""
     if repo or shipped:
@@ -193,12 +156,6 @@ def _file(model: Model, classifier: Classifier, shipped: bool) -> dict[str, Any]
     with shipped_weights(str(model)) if shipped else contextlib.nullcontext(own) as path, open_tensors(path) as file:
         types = {file.layouts[name].dtype for name, _ in classifier.named_parameters()}
         return {"num_bytes": path.stat().st_size, "half": torch.float16 in types}
-
-
-def _licence(metadata: dict[str, Any]) -> str:
-    """The licence of the weights; empty if the file states none."""
-    found = metadata.get("licence")
-    return one_line(found) if isinstance(found, str) else ""
 
 
 def _front_matter(title: str, licence: str, data: dict[str, Any], test: Evaluation | None) -> str:
@@ -245,57 +202,3 @@ def _commonest_mistake(test: Evaluation | None, classes: Sequence[str]) -> tuple
     mistakes = [(test.confusion[true][taken], true, taken) for true in rows for taken in rows if true != taken]
     count, true, taken = max(mistakes, default=(0, 0, 0))
     return (classes[true], classes[taken], count) if count > 0 else None
-
-
-def _data(metadata: dict[str, Any]) -> dict[str, Any]:
-    """The training data's name (empty if not recorded) and numbers of images (None if not recorded)."""
-    found = _dictionary(metadata, "data")
-    counts = {part: found.get(part) for part in ("train_images", "validation_images")}
-    name = found.get("name")
-    known = {part: count if isinstance(count, int) and count > 0 else None for part, count in counts.items()}
-    return {"name": one_line(name) if isinstance(name, str) else "", **known}
-
-
-def _training(model: Model, metadata: dict[str, Any]) -> dict[str, Any]:
-    """What is known about the training, as text and JSON for the card; unknown values are empty."""
-    recipe = _dictionary(without_places(metadata), "recipe")
-    checksum = metadata.get("teacher_sha256")
-    last = _dictionary(metadata, "metrics", "last_epoch")
-    versions = _dictionary(metadata, "versions")
-    return {
-        "recipe": recipe,
-        # Put each list on one line.
-        "settings": re.sub(r"\[[^][{}\"]+\]", _on_one_line, json.dumps(recipe, indent=2)) if recipe else "",
-        "teacher": recipe.get("teacher"),
-        "teacher_checksum": checksum if isinstance(checksum, str) and checksum.isalnum() else "",
-        "validation_accuracy": _fraction(last.get("validation_accuracy")),
-        "software": ", ".join(f"{name} {versions[name]}" for name in _SOFTWARE if name in versions),
-        "command": _command(model),
-    }
-
-
-def without_places(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Copy a weights file's metadata without the settings about where the run was made."""
-    recipe = {name: value for name, value in _dictionary(metadata, "recipe").items() if name not in _PLACES}
-    for source in ("teacher", "bank"):
-        if isinstance(recipe.get(source), str):
-            recipe[source] = Path(recipe[source]).name
-    return metadata | ({"recipe": recipe} if recipe else {})
-
-
-def _on_one_line(found: re.Match[str]) -> str:
-    return " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]")
-
-
-def _fraction(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and 0.0 <= value <= 1.0 else None
-
-
-def _command(model: Model) -> str:
-    """The command recorded in a run folder, as typed; empty if there is none or it has unprintable characters."""
-    run = run_folder_of(model)
-    try:
-        command = shlex.join(read_environment(run).get("command") or []) if run else ""
-    except UserError:
-        return ""
-    return command if command.isprintable() else ""

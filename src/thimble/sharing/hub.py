@@ -25,7 +25,8 @@ from thimble.system.files import MEBIBYTE, read_file, write_atomically
 from thimble.system.json_text import read_object
 from thimble.system.scratch import temporary_folder
 
-from .card import LIBRARY, model_card, without_places
+from .card import LIBRARY, model_card
+from .recorded import without_places
 
 with needed("huggingface_hub", by="the Hugging Face Hub", extra="hub"):
     from huggingface_hub import HfApi, ModelCard, ModelHubMixin, hf_hub_download
