@@ -165,7 +165,7 @@ def test_resume_takes_the_settings_of_the_run(
         ),
         (["nonsense"], "Unrecognized options: nonsense; see thimble --help"),
         (["train", "--resume", "x" * 300], "holds no config.json"),
-        (["predict", "x" * 300, "--model", "reference"], "File name too long; expected a file"),
+        (["predict", "x" * 300, "--model", "reference"], "File name too long; expected a readable file"),
         (["data", "--data", "shapes10", "--seed", "-1"], "--seed -1: expected"),
         (["train", "--data", "shapes10", "--runs", "/dev/null", "--name", "x"], "expected a folder"),
     ],
