@@ -28,8 +28,7 @@ class AugmentConfig:
     """Maximum rotation in either direction, in degrees."""
 
     color_probability: float = 0.0
-    """Probability, 0..1, of each of three independent changes, in this order: brightness, contrast (about the image's
-    mean grey), saturation."""
+    """Probability of each change, 0..1: brightness, contrast about the mean grey, saturation. Drawn independently."""
 
     color_limit: float = 0.2
     """Maximum change of brightness, contrast and saturation: 0.2 draws factors from 0.8 to 1.2."""
@@ -38,8 +37,7 @@ class AugmentConfig:
     """Probability of sharpening, 0..1."""
 
     sharpen_limit: float = 0.1
-    """Maximum sharpening strength, 0 to 1. With strength s, each pixel grows by 9 s times its difference from the mean
-    of its 3x3 neighbourhood."""
+    """Maximum sharpening strength, 0 to 1. The strength is drawn uniformly from 0 to this maximum."""
 
     cutout_probability: float = 0.25
     """Probability of CoarseDropout, 0..1: one rectangle filled with the training set's mean colour."""
@@ -48,8 +46,7 @@ class AugmentConfig:
     """Minimum and maximum side of that rectangle, as fractions of the image's side, 0..1."""
 
     augmenter: Literal["albumentations", "batched"] = "albumentations"
-    """How to augment: albumentations, image by image on the CPU; or batched, by tensor operations on the training
-    device. Both draw from the same distributions."""
+    """albumentations: image by image on the CPU; batched: on the training device. Both use the same distributions."""
 
     def __post_init__(self) -> None:
         adopt(self)
