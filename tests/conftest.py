@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 import tiny_network
+import torch
+from cli_shared import untrained
+from colour_network import COLOURS
+from download_server import Server
+from torch import nn
 from traced_networks import traced_once
 from training_runs import Whole, save_teacher
 from weights_files import model_of_three
@@ -118,3 +123,34 @@ def saved(tmp_path: Path, model: Classifier) -> Path:
     path = tmp_path / "saved.safetensors"
     save_weights(path, model, {"recipe": {"epochs": 24}, "accuracy": 0.85})
     return path
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """An untrained network of the ten drawings, saved."""
+    return untrained("reference", tmp_path / "weights.safetensors")
+
+
+@pytest.fixture
+def tiny_weights(tmp_path: Path) -> Path:
+    """The same of the tiny network."""
+    return untrained("tiny", tmp_path / "tiny.safetensors")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def colours() -> Classifier:
+    """A network for 8x8 images whose logits are ten times the mean of each channel: it names the colour."""
+    convolution = nn.Conv2d(3, 3, 1, bias=False)
+    with torch.no_grad():
+        convolution.weight.copy_(10 * torch.eye(3)[:, :, None, None])
+    blocks: dict[str, nn.Module] = {"output": nn.Sequential(nn.AdaptiveAvgPool2d(1), convolution)}
+    model = Classifier(blocks, name="colours", arguments={"num_classes": 3})
+    model.classes, model.mean, model.std, model.input_size = COLOURS, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (3, 8, 8)
+    return model

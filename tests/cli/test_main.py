@@ -11,45 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from PIL import Image
+from cli_shared import LITTLE, one_line
 
 from thimble.cli import main as cli
-from thimble.data.shapes10 import shapes10
-from thimble.models import build_model
-from thimble.storage.weights import save_weights
 from thimble.training.config_file import to_dict
 from thimble.training.recipes import fast
-
-LITTLE = ["--data", "shapes10", "--train-images", "64", "--validation", "20", "--batch-size", "16", "--device", "cpu"]
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """An untrained network of the ten drawings, saved."""
-    return untrained("reference", tmp_path / "weights.safetensors")
-
-
-@pytest.fixture
-def tiny_weights(tmp_path: Path) -> Path:
-    """The same of the tiny network."""
-    return untrained("tiny", tmp_path / "tiny.safetensors")
-
-
-def untrained(name: str, path: Path) -> Path:
-    torch.manual_seed(0)
-    model = build_model(name)
-    drawings = shapes10(10)
-    model.classes, model.mean, model.std = drawings.classes, drawings.mean, drawings.std
-    save_weights(path, model, {"data": {"name": "shapes10"}})
-    return path
-
-
-def one_line(text: str) -> str:
-    assert text.startswith("thimble: ")
-    assert text.count("\n") == 1
-    assert "Traceback" not in text
-    return text
 
 
 def test_train_prints_every_epoch_and_the_result(
@@ -187,111 +153,6 @@ def test_without_cifar10_train_is_strict(
     message = one_line(capsys.readouterr().err)
     assert "--data shapes10" in message
     assert not (tmp_path / "runs").exists()
-
-
-def test_evaluate_prints_tables(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["evaluate", str(tiny_weights), "--data", "shapes10", "--flip"]) == 0
-    out = capsys.readouterr().out
-    for expected in ("2,000 test images of shapes10", "augmentation: flip", "95% interval", "calibration", "crescent"):
-        assert expected in out
-
-
-def test_evaluate_prints_json(tiny_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["evaluate", str(tiny_weights), "--json"]) == 0  # on what it was trained on, shapes10
-    result = json.loads(capsys.readouterr().out)
-    assert result["num_images"] == 2000
-    assert sum(map(sum, result["confusion"])) == 2000
-    assert result["accuracy_interval"][0] < result["accuracy"] < result["accuracy_interval"][1]
-
-
-def test_a_model_of_other_classes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "foreign.safetensors"
-    save_weights(path, build_model("reference"), {})  # its classes are "0" to "9"
-    assert cli.main(["evaluate", str(path), "--data", "shapes10"]) == 2
-    assert "class 0 is '0', expected 'circle'" in one_line(capsys.readouterr().err)
-
-
-def test_predict_answers_for_the_good_images_and_names_the_bad(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Image.new("RGB", (50, 40), "red").save(tmp_path / "red.png")
-    Image.new("LA", (9, 90)).save(tmp_path / "grey.png")
-    (tmp_path / "text.png").write_text("not an image")
-    names = [str(tmp_path / name) for name in ("red.png", "text.png", "missing.png", "grey.png")]
-    assert cli.main(["predict", *names, "--model", str(weights), "--json"]) == 2
-    captured = capsys.readouterr()
-    answers = json.loads(captured.out)
-    assert [answer["image"] for answer in answers] == [names[0], names[3]]
-    assert len(answers[0]["top"]) == 5
-    first, second = captured.err.splitlines()
-    assert "text.png" in first
-    assert "missing.png" in second
-
-    assert cli.main(["predict", names[0], "--model", str(weights), "--top", "3"]) == 0
-    assert capsys.readouterr().out.count("%") == 3
-
-
-def test_predict_refuses_a_top_of_nothing(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Image.new("RGB", (32, 32)).save(tmp_path / "x.png")
-    assert cli.main(["predict", str(tmp_path / "x.png"), "--model", str(weights), "--top", "0"]) == 2
-    assert "expected" in one_line(capsys.readouterr().err)
-
-
-def test_summary_shows_layers_totals_and_budget(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["summary", "reference"]) == 0
-    out = capsys.readouterr().out
-    assert "150,576" in out
-    assert "24,265,344" in out
-    assert re.search(r"c4\.3 .*Conv2d .*64x4x4 .*9,216 .*147,456 .*93 .*8", out)
-    assert "met" in out
-    assert cli.main(["summary", "reference", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["num_parameters"] == 150_576
-
-
-def test_summary_holds_a_model_to_a_number_of_parameters(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["summary", "reference", "--max-params", "150576"]) == 0
-    captured = capsys.readouterr()
-    assert re.search(r"budget +150,576 .*met", captured.out)
-    assert captured.err == ""
-
-    for model in ("reference", str(weights)):
-        assert cli.main(["summary", model, "--max-params", "100000"]) == 1
-        captured = capsys.readouterr()
-        assert one_line(captured.err) == f"thimble: {model} has 150,576 parameters: expected at most 100,000\n"
-        assert re.search(r"budget +100,000 .*exceeded", captured.out)
-        assert "24,265,344" in captured.out  # the table is printed all the same
-
-
-def test_summary_without_a_number_only_shows_the_budget(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "more.safetensors"
-    save_weights(path, build_model("reference", num_classes=11), {})
-    assert cli.main(["summary", str(path)]) == 0
-    captured = capsys.readouterr()
-    assert re.search(r"budget +150,576 .*exceeded", captured.out)
-    assert captured.err == ""
-
-
-@pytest.mark.parametrize(("budget", "code"), [(200_000, 0), (150_000, 1)])
-def test_summary_as_json_has_the_budget_that_was_asked_for(
-    budget: int, code: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["summary", "reference", "--max-params", str(budget), "--json"]) == code
-    captured = capsys.readouterr()
-    result = json.loads(captured.out)
-    assert (result["budget"], result["within_budget"]) == (budget, code == 0)
-    assert bool(captured.err) == bool(code)
-
-
-def test_data_describes_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = tmp_path / "preview.png"
-    assert cli.main(["data", "--data", "shapes10", "--preview", str(picture), "--cutout-probability", "1"]) == 0
-    out = capsys.readouterr().out
-    assert "20,000" in out
-    assert f"wrote {picture}" in out.replace("\n", "")
-    with Image.open(picture) as image:
-        assert min(image.size) > 500
-    assert cli.main(["data", "--data", "shapes10", "--preview", str(tmp_path / "preview.nothing")]) == 2
-    assert "cannot write the image" in one_line(capsys.readouterr().err)
 
 
 @pytest.mark.slow

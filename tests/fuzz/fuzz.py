@@ -36,7 +36,8 @@ CHANGES = {f"os.{name}" for name in ("mkdir", "remove", "rmdir", "rename", "link
 
 
 def content_of(seed: int, kind: str, number: int) -> bytes:
-    from fuzz_inputs import forged, good, mutated
+    from fuzz_forging import forged, mutated
+    from fuzz_inputs import good
 
     rng = random.Random(f"{seed}/{kind}/{number}")
     return forged(kind, rng) if number % 2 else mutated(rng.choice(good(kind)), rng)

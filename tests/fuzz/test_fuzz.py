@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz_inputs import KINDS, forged, good, mutated
+from fuzz_forging import forged, mutated
+from fuzz_inputs import KINDS, good
 from fuzz_readers import outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -251,7 +251,7 @@ def test_the_verb_prints_json_alone(tmp_path: Path, capsys: pytest.CaptureFixtur
         (["run", "bare"], "bare holds no metrics.csv"),
         (["run", "reference"], "run and reference have different classes: class 0 is"),
         (["run", "run", "--output", "x.pdf"], "expected a name that ends in .png or .svg"),
-        (["run", "run", "--output", "no/x.png"], "no is no folder"),
+        (["run", "run", "--output", "no/x.png"], "no is not a folder"),
     ],
 )
 def test_the_verbs_mistakes_are_one_line_and_exit_code_2(

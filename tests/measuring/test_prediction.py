@@ -1,0 +1,93 @@
+"""What a model says of single images."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from colour_network import plain
+from PIL import Image
+
+from thimble.errors import UserError
+from thimble.measuring.prediction import Prediction, predict
+from thimble.models.classifier import Classifier
+
+
+def test_predict_gives_probabilities_best_first(colours: Classifier) -> None:
+    image = torch.tensor([51, 102, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 8, 8)  # logits 2, 4, 0
+    (prediction,) = predict(image, colours.train())
+    total = math.exp(2) + math.exp(4) + 1
+    assert prediction.image == "image 0"
+    assert [name for name, _ in prediction.top] == ["green", "red", "blue"]
+    expected = [math.exp(4) / total, math.exp(2) / total, 1 / total]
+    assert [value for _, value in prediction.top] == pytest.approx(expected, abs=1e-6)
+    assert colours.training
+
+
+def test_predict_takes_files_pil_images_and_tensors_alike(colours: Classifier, tmp_path: Path) -> None:
+    paths = [tmp_path / "green.png", tmp_path / "blue.png"]
+    for path, channel in zip(paths, (1, 2), strict=True):
+        Image.fromarray(plain(channel)[0].permute(1, 2, 0).numpy()).resize((37, 21)).save(path)
+    by_paths = predict(paths, colours)
+    assert [prediction.image for prediction in by_paths] == [str(path) for path in paths]
+    assert [prediction.top[0][0] for prediction in by_paths] == ["green", "blue"]
+    assert predict(str(paths[1]), colours) == [by_paths[1]]
+    assert predict(Image.open(paths[1]), colours) == [by_paths[1]]
+    by_tensors = predict(plain(1, 2).repeat(1, 1, 3, 5), colours)
+    assert [prediction.image for prediction in by_tensors] == ["image 0", "image 1"]
+    assert [prediction.top for prediction in by_tensors] == [prediction.top for prediction in by_paths]
+    assert predict([], colours) == []
+
+
+def test_predict_brings_images_to_height_and_width_of_the_model(colours: Classifier) -> None:
+    """Of a wide image for a tall model, the middle is kept: blue, between red and red."""
+    colours.input_size = (3, 8, 4)
+    images = torch.cat([plain(0), plain(2), plain(0)], dim=3)
+    assert predict(images, colours)[0].top[0][0] == "blue"
+
+
+def test_top_names_as_many_classes_as_there_are(colours: Classifier) -> None:
+    assert len(predict(plain(0), colours, top=2)[0].top) == 2
+    assert len(predict(plain(0), colours, top=99)[0].top) == 3
+    with pytest.raises(UserError, match="top 0: expected"):
+        predict(plain(0), colours, top=0)
+
+
+def test_prediction_to_dict_is_plain_json() -> None:
+    values = Prediction("cat.png", (("cat", 0.75), ("dog", 0.25))).to_dict()
+    assert json.loads(json.dumps(values)) == {
+        "image": "cat.png",
+        "top": [{"class": "cat", "probability": 0.75}, {"class": "dog", "probability": 0.25}],
+    }
+
+
+def test_what_is_no_image_is_the_users_mistake(colours: Classifier, tmp_path: Path) -> None:
+    text = tmp_path / "notes.png"
+    text.write_text("not an image")
+    with pytest.raises(UserError, match=r"notes\.png"):
+        predict(text, colours)
+    with pytest.raises(UserError, match="missing"):
+        predict(tmp_path / "missing.png", colours)
+    for tensor in (torch.zeros(3, 8, 8), torch.zeros(8, 8, 3, dtype=torch.uint8), plain(0)[:, :, :0]):
+        with pytest.raises(UserError, match=r"expected uint8 \(\[N,\] 3, height, width\)"):
+            predict(tensor, colours)
+    with pytest.raises(UserError, match="image 0 is of type int"):
+        predict([7], colours)  # type: ignore[list-item]
+    with pytest.raises(UserError, match="0x5 pixels"):
+        predict(Image.new("RGB", (0, 5)), colours)
+
+
+def test_a_pil_image_cut_short_is_the_users_mistake(colours: Classifier, tmp_path: Path) -> None:
+    path = tmp_path / "cut.bmp"
+    Image.new("RGB", (64, 64)).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with Image.open(path) as image, pytest.raises(UserError, match=r"cut\.bmp is damaged or closed"):
+        predict(image, colours)
+
+
+def test_predict_without_a_shipped_model_of_that_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing-here"):
+        predict(plain(0), tmp_path / "nothing-here")
