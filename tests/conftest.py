@@ -14,6 +14,7 @@ import torch
 from cli_shared import untrained
 from colour_network import COLOURS
 from download_server import Server
+from little import LittleShapes
 from torch import nn
 from traced_networks import traced_once
 from training_runs import Whole, save_teacher
@@ -89,7 +90,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
     def trained(config: TrainConfig, recipe: str = "reference") -> TrainResult:
         if recipe not in found:
-            found[recipe] = train(config, runs=runs, name=recipe)
+            found[recipe] = train(config, data=LittleShapes(), runs=runs, name=recipe)
         return found[recipe]
 
     return trained
