@@ -74,6 +74,8 @@ except thimble.UserError as error:
 print(json.dumps(answers))
 '''
 
+pytestmark = pytest.mark.slow
+
 
 class Answer(NamedTuple):
     code: int

@@ -58,6 +58,7 @@ def test_a_body_without_an_end_is_cut_at_the_known_size(
     assert downloaded(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_headers", [False, True])
 def test_a_drip_is_given_up_for_the_next_source(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, in_headers: bool

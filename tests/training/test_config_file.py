@@ -117,6 +117,7 @@ class Fewer(Shapes10):
         return shapes10(250, seed=1) if part == "train" else shapes10(40, seed=2)
 
 
+@pytest.mark.slow
 def test_a_run_of_688e9de_is_resumed_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCES, "shapes10", f"{__name__}:Fewer")
     run = tmp_path / "run"

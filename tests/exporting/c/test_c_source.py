@@ -113,6 +113,7 @@ def test_as_a_program_it_names_the_class_and_never_leaves_its_buffers(name: str,
         assert label.encode() in result.stdout
 
 
+@pytest.mark.slow
 def test_it_depends_on_nothing(source: Path) -> None:
     text = source.read_text("ascii")
     assert set(re.findall(r"#\s*include\s*[<\"]([^>\"]+)", text)) <= {"stdint.h", "stdio.h"}
