@@ -172,7 +172,7 @@ def test_metadata_of_another_network(exported: Path, tmp_path: Path) -> None:
         metadata["input"] = {"type": "float32", "shape": ["batch", 3, 32, 32]}
 
     path = tmp_path / "model.onnx"
-    assert "gives tensor(float) ['batch', 10]: expected ['batch', 3]" in refusal(rewrite(exported, path, three))
+    assert "returns tensor(float) ['batch', 10]: expected ['batch', 3]" in refusal(rewrite(exported, path, three))
     assert "takes tensor(uint8) ['batch', 32, 32, 3]: expected tensor(uint8) ['batch', 64, 64, 3]" in refusal(
         rewrite(exported, path, larger)
     )

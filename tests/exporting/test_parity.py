@@ -104,9 +104,9 @@ def test_values_that_are_not_finite(value: float) -> None:
         ),
         (
             {"twin_agreement": 0.989},
-            r"ONNX int8 file on 98\.90% of labels .* expected at least 99%; nothing was written",
+            r"98\.90% of .* agree with the ONNX int8 file .* expected at least 99%; nothing was written",
         ),
-        ({"accuracy": 0.8949}, r"right about 89\.49% of 10,000 test images, PyTorch about 90\.00%: .* 0\.5 points"),
+        ({"accuracy": 0.8949}, r"accuracy is 89\.49% on 10,000 test images, PyTorch's 90\.00%: .* 0\.5 points"),
     ],
 )
 def test_an_int8_file_that_lost_too_much(change: dict[str, Any], message: str) -> None:
@@ -116,5 +116,5 @@ def test_an_int8_file_that_lost_too_much(change: dict[str, Any], message: str) -
 
 
 def test_a_float_file_must_agree_on_every_label() -> None:
-    with pytest.raises(RunError, match=r"99\.90% of labels"):
+    with pytest.raises(RunError, match=r"99\.90% of predicted classes agree"):
         check(dataclasses.replace(GOOD, agreement=0.999), exact=True)

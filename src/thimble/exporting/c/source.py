@@ -36,10 +36,10 @@ STACK_BYTES = 512
 
 _KINDS = {
     "convolution": "sums of products over a window",
-    "depthwise": "the same, every channel by itself",
-    "average": "over all pixels",
-    "maximum": "over a window",
-    "sum": "of two features, pixel by pixel",
+    "depthwise": "the same for each channel separately",
+    "average": "the mean over all pixels",
+    "maximum": "the maximum over a window",
+    "sum": "the sum of two features, pixel by pixel",
 }
 _INSTALL = "install one (apt install gcc, xcode-select --install) or set CC"
 

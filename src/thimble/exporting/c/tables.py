@@ -103,7 +103,7 @@ def tabulate(graph: IntegerGraph) -> Tables:
         _add_pass(tables, step, placed, backwards)
     logits = graph.layers[-1]
     scales = np.float32(logits.inputs[0].scale) * np.asarray(logits.weight_scales, dtype=np.float32)
-    tables.add("logit_scales", "float", scales, "What a step of each class's sum is worth.")
+    tables.add("logit_scales", "float", scales, "For each class, the factor from its sum to its logit.")
     return tables
 
 
