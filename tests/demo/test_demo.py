@@ -69,11 +69,11 @@ def test_samples_are_of_the_models_classes(tmp_path: Path, monkeypatch: pytest.M
     assert {picture.size for _, picture in samples} == {(32, 32)}
     assert reason == ""
     model.classes = ("salt", "pepper")
-    assert draw_samples(model) == ([], "No samples: the classes of shapes10 are not the model's.")
+    assert draw_samples(model) == ([], "No examples: the classes of shapes10 are not the model's.")
     model.data = {}
     samples, reason = draw_samples(model)
     assert samples == []
-    assert reason.startswith("No samples: they exist for models trained on")
+    assert reason.startswith("No examples: they exist for models trained on")
     monkeypatch.setenv("THIMBLE_DATA", str(tmp_path))
     monkeypatch.setattr(Cifar10, "load", None)  # which would download it
     samples, reason = draw_samples(load_pretrained("reference"))

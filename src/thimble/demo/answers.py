@@ -115,13 +115,13 @@ def draw_samples(model: Classifier) -> tuple[list[tuple[str, Image.Image]], str]
         if not source.is_here():
             return (
                 [],
-                f"No samples: they come from {source.title}, which is not on this machine; thimble data downloads it.",
+                f"No examples: they come from {source.title}, which is not on this machine; thimble data downloads it.",
             )
         dataset = source.load("test")
     except UserError:  # the model records no dataset, or its folder contains something else
-        return [], f"No samples: they exist for models trained on {' or '.join(SOURCES)}."
+        return [], f"No examples: they exist for models trained on {' or '.join(SOURCES)}."
     if dataset.classes != model.classes:
-        return [], f"No samples: the classes of {dataset.name} are not the model's."
+        return [], f"No examples: the classes of {dataset.name} are not the model's."
     firsts = [int((dataset.labels == label).nonzero()[0]) for label in range(len(dataset.classes))]
     pictures = [Image.fromarray(dataset.images[index].permute(1, 2, 0).numpy()) for index in firsts]
     return list(zip(dataset.classes, pictures, strict=True)), ""

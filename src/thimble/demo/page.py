@@ -133,7 +133,7 @@ def _about(model: Classifier) -> str:
 
 def _speed(found: Answer, name: str) -> str:
     seen = "Bright areas contributed most to the predicted class."
-    return f"{seen} {name} needs {found.milliseconds:.1f} ms for one image (forward pass)."
+    return f"{seen} The forward pass of {name} took {found.milliseconds:.1f} ms."
 
 
 def _refusal(text: str) -> str:
