@@ -152,7 +152,7 @@ def test_a_training_says_how_to_get_its_report_and_nothing_of_tensorboard(
 ) -> None:
     assert answers["train"].out.endswith(
         "no report.html: the report needs matplotlib, which is not installed: pip install 'thimble-nets[report]';"
-        " thimble report runs/tiny writes it then\n"
+        " then thimble report runs/tiny writes it\n"
     )
     assert "tensorboard" not in answers["train"].out.lower()
     files = {path.name for path in (folder / "runs" / "tiny").iterdir()}

@@ -128,7 +128,7 @@ def _weights_from_elsewhere(graph: Any) -> None:
             r"has ConvTranspose \(.*\), which the C file does not support: expected convolutions",
         ),
         (_rename("Gemm", "MatMul"), r"has MatMul \(.*\), .*use --format onnx$"),
-        (_rename("Cast", "Identity"), "does not begin with the normalisation of uint8 pixels"),
+        (_rename("Cast", "Identity"), "does not start with the normalisation of uint8 pixels"),
         (_pad_by_a_rule, "has automatic padding: expected numbers"),
         (_shift_the_weights, "have a zero point: expected none"),
         (_mean_over_channels, r"is a mean over axes \[1\]: expected height and width"),
