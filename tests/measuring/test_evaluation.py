@@ -71,10 +71,12 @@ def test_the_default_data_is_what_the_model_records(colours: Classifier, monkeyp
         evaluate(colours)
     colours.data = {"name": "plain"}
     assert evaluate(colours).accuracy == 1.0
-    for own in ({"name": "mine"}, {"name": "plain", "sha256": "0" * 64}):
-        colours.data = own
-        with pytest.raises(UserError, match=f"^colours was trained on {own['name']}, which Thimble cannot find by"):
-            evaluate(colours)
+    colours.data = {"name": "mine"}
+    with pytest.raises(UserError, match=r"^colours was trained on mine, which Thimble cannot find by its name"):
+        evaluate(colours)
+    colours.data = {"name": "plain", "sha256": "0" * 64}
+    with pytest.raises(UserError, match=r"^colours was trained on images that its trainer gave, plain: pass them as"):
+        evaluate(colours)
     assert evaluate(colours, "plain").accuracy == 1.0
 
 

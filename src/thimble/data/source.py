@@ -69,11 +69,23 @@ class Given(Source):
 
     Args:
         train: the training images.
-        test: the test images.
+        test: the test images, of the same classes and the same size.
+
+    Raises:
+        UserError: a part is empty, or the two do not fit each other.
     """
 
     def __init__(self, train: ImageDataset, test: ImageDataset) -> None:
         super().__init__()
+        for part in (train, test):
+            if len(part) == 0:
+                raise UserError(f"{part.name} has no images: expected at least one to train on, and one to test with")
+        if train.classes != test.classes:
+            found = " and ".join(", ".join(part.classes)[:80] for part in (train, test))
+            raise UserError(f"{train.name}: training and test images have other classes ({found}): expected the same")
+        if train.images.shape[1:] != test.images.shape[1:]:
+            found = " and ".join(str(tuple(part.images.shape[1:])) for part in (train, test))
+            raise UserError(f"{train.name}: training and test images are {found}: expected one size")
         self.parts: dict[str, ImageDataset] = {"train": train, "test": test}
         self.name = self.title = train.name
 

@@ -78,6 +78,8 @@ def recorded_source(record: Mapping[str, Any], called: str, data_dir: Path | Non
     name = record.get("name")
     if isinstance(name, str) and name in SOURCES and "sha256" not in record:
         return find_source(name, data_dir)
+    if name and "sha256" in record:
+        raise UserError(f"{called} was trained on images that its trainer gave, {str(name)[:80]}: pass them as data=")
     found = f"was trained on {str(name)[:80]}, which Thimble cannot find by its name" if name else "records no dataset"
     raise UserError(f"{called} {found}: name its data with --data, for example {' or '.join(SOURCES)}")
 

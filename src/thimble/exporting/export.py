@@ -15,6 +15,7 @@ from thimble.data.dataset import ImageDataset
 from thimble.data.shapes10 import shapes10
 from thimble.data.sources import source_for
 from thimble.errors import UserError
+from thimble.measuring.evaluation import check_fit
 from thimble.models.classifier import Classifier
 from thimble.storage.find import Model, load_described, name_of
 from thimble.system.arguments import described, take
@@ -113,8 +114,9 @@ def export(
         example = path / f"{classifier.name}{kind.ending}"
         raise UserError(f"--output {path} is a folder: expected a file name, such as {example}")
     kind.require(f"--format {format}")
+    name = name_of(model)
     try:
-        source = source_for(data, classifier.data, name_of(model), folder)
+        source = source_for(data, classifier.data, name, folder)
     except UserError:
         if data is not None or not kind.exact:
             raise
@@ -126,7 +128,7 @@ def export(
         metadata=describe(classifier, metadata, sha256, preprocess=preprocess, softmax=softmax) | kind.needs,
         calibration=None if kind.exact else _calibration_images(classifier, source, progress=progress),
     )
-    images, is_test = _parity_images(classifier, source)
+    images, is_test = _parity_images(classifier, source, name if data is not None else "")
     content = kind.build(deployment)
     with temporary_folder() as temporary:
         file = temporary / f"model{Path(kind.ending).suffix}"
@@ -179,13 +181,16 @@ def _calibration_images(model: Classifier, source: Source | None, *, progress: b
     return _resize(dataset.images[chosen], model.input_size)
 
 
-def _parity_images(model: Classifier, source: Source | None) -> tuple[ImageDataset, bool]:
+def _parity_images(model: Classifier, source: Source | None, required_by: str) -> tuple[ImageDataset, bool]:
     """Images for the check, and whether they are the model's test images.
 
-    If the test images are not on disk or do not fit the model, the images are the built-in drawings.
+    If the test images are not on disk or do not fit the model, the images are the built-in drawings; but data that were
+    asked for, by a model of the name ``required_by``, must fit.
     """
-    if source is not None and source.is_here():
+    if source is not None and (source.is_here() or required_by):
         test = source.load("test")
+        if required_by:
+            check_fit(required_by, model, test)
         if test.classes == model.classes and tuple(test.images.shape[1:]) == model.input_size:
             return test, True
     drawings = shapes10(NUM_IMAGES, seed=_SEED)

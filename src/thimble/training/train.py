@@ -164,6 +164,8 @@ def _load_data(
 
 def _divided(config: TrainConfig, whole: ImageDataset, num_processes: int) -> tuple[ImageDataset, ImageDataset | None]:
     """Return the training images and the validation images."""
+    if len(whole.classes) < 2:
+        raise UserError(f"{whole.name} has {len(whole.classes)} class: expected at least two to tell apart")
     data, validation = split(whole, config.dataset.validation)
     train_images, epochs, batch_size = config.dataset.train_images, config.schedule.epochs, config.schedule.batch_size
     if train_images is not None:
