@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from places import ROOT as REPOSITORY
 
 import thimble
 
@@ -120,6 +121,12 @@ def test_a_module_is_short_and_has_a_name_and_a_docstring(path: Path) -> None:
     assert "utils" not in path.stem
     assert source.count("\n") <= 300
     assert ast.get_docstring(ast.parse(source))
+
+
+def test_no_file_beside_the_package_is_long_either() -> None:
+    files = [path for folder in ("tests", "benchmarks", "scripts") for path in (REPOSITORY / folder).rglob("*.py")]
+    assert len(files) > 100
+    assert [path for path in files if path.read_text(encoding="utf-8").count("\n") > 300] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
