@@ -14,6 +14,7 @@ import torch
 from cli_shared import untrained
 from colour_network import COLOURS
 from download_server import Server
+from exports_shared import save_onnx
 from little import LittleShapes
 from torch import nn
 from traced_networks import traced_once
@@ -24,6 +25,7 @@ from thimble.data.augment.settings import AugmentConfig
 from thimble.data.sources import SOURCES
 from thimble.exporting import onnx_file
 from thimble.models.classifier import Classifier
+from thimble.storage.find import load_pretrained
 from thimble.storage.weights import save_weights
 from thimble.training.config import TrainConfig
 from thimble.training.train import TrainResult, train
@@ -155,3 +157,9 @@ def colours() -> Classifier:
     model = Classifier(blocks, name="colours", arguments={"num_classes": 3})
     model.classes, model.mean, model.std, model.input_size = COLOURS, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (3, 8, 8)
     return model
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped network as ONNX."""
+    return save_onnx(tmp_path_factory.mktemp("exported") / "reference.onnx", load_pretrained("reference"))

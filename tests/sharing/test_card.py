@@ -5,78 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from importlib import resources
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-import yaml
-from PIL import Image
+from card_runs import drawn, front, run
 from places import ROOT
 from weights_files import rewrite
 
 from thimble.cli import main as cli
-from thimble.data.image_files import read_image
-from thimble.data.pixels import to_input
 from thimble.data.shapes10 import shapes10
 from thimble.errors import UserError
 from thimble.measuring.evaluation import evaluate
-from thimble.measuring.prediction import predict
 from thimble.models import build_model
 from thimble.models.classifier import Classifier
 from thimble.sharing.card import model_card, write_card
-from thimble.storage.find import load_pretrained
 from thimble.storage.shipped import list_pretrained
 from thimble.storage.weights import save_weights
 from thimble.system.names import markdown
 
-RECIPE = {
-    "model": "reference",
-    "epochs": 2,
-    "batch_size": 16,
-    "optimizer": "sgd",
-    "seed": 7,
-    "data_dir": "/home/somebody/data",
-    "runs": "/home/somebody/runs",
-    "teacher": "/home/somebody/runs/teacher",
-    "bank": "/home/somebody/bank.safetensors",
-    "image_sizes": [16, 32],
-}
-
-
-def front(card: str) -> dict[str, Any]:
-    """The YAML, found as the Hub finds it."""
-    found = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
-    assert found is not None
-    values: dict[str, Any] = yaml.safe_load(found[1])
-    return values
-
-
-@pytest.fixture(scope="module")
-def drawn() -> tuple[Classifier, dict[str, Any]]:
-    """A model of the drawings, with what a training of it would record."""
-    data = shapes10(40, seed=2)
-    torch.manual_seed(0)
-    model = build_model("reference").eval()
-    model.classes, model.mean, model.std = data.classes, data.mean, data.std
-    return model, {
-        "recipe": RECIPE,
-        "data": {"name": "shapes10", "train_images": 20000, "validation_images": 500},
-        "metrics": {"last_epoch": {"validation_accuracy": 0.125}, "test": evaluate(model, data).to_dict()},
-        "teacher_sha256": "ab" * 32,
-    }
-
-
-@pytest.fixture
-def run(tmp_path: Path, drawn: tuple[Classifier, dict[str, Any]]) -> Path:
-    folder = tmp_path / "my-run"
-    save_weights(folder / "model.safetensors", *drawn)
-    (folder / "environment.json").write_text(json.dumps({"command": ["thimble", "train", "--name", "a b"]}))
-    return folder
+__all__ = ["drawn", "run"]
 
 
 @pytest.mark.parametrize("name", list_pretrained())
@@ -286,72 +235,6 @@ def test_a_card_for_a_repository(run: Path) -> None:
     assert 'hf_hub_download("me/mine", "model.safetensors")' in card
     with pytest.raises(UserError, match=r"^repository 'me/\"mine': expected OWNER/NAME"):
         model_card(run, repo='me/"mine')
-
-
-def test_its_python_is_python(run: Path) -> None:
-    for card in (model_card("reference"), model_card(run), model_card(run, repo="me/mine")):
-        blocks = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-        assert len(blocks) == 3
-        for block in blocks:
-            compile(block, "card", "exec")
-
-
-@pytest.mark.parametrize("page", ["card", "docs/export.md"])
-def test_its_pixels_without_pytorch_are_thimbles(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Turned by EXIF, transparent in every way, grey of 16 bits: what the snippet hands to the session."""
-    text = model_card("reference") if page == "card" else (ROOT / page).read_text("utf-8")
-    (snippet,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "onnxruntime" in block)
-    seen: list[Any] = []
-
-    class Session:
-        def __init__(self, path: str) -> None:
-            assert path.endswith(".onnx")
-
-        def get_modelmeta(self) -> SimpleNamespace:
-            return SimpleNamespace(custom_metadata_map={"thimble": json.dumps({"classes": ["a", "b"]})})
-
-        def run(self, outputs: list[str] | None, inputs: dict[str, Any]) -> list[Any]:
-            seen.append(inputs["images"])
-            return [np.array([[0.0, 1.0]])]
-
-    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session))
-    monkeypatch.chdir(tmp_path)
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 77, 4), np.uint8))
-    deep = Image.fromarray(np.random.default_rng(0).integers(0, 65_536, (50, 77), np.uint16))
-    palette = noise.convert("RGB").quantize(16)
-    images: list[tuple[Image.Image, dict[str, Any]]] = [
-        *((noise.convert(mode), {}) for mode in ("RGBA", "LA", "RGB", "L", "1", "P")),
-        (deep, {}),
-        (palette, {"transparency": bytes(range(0, 256, 16))}),
-        (noise.convert("RGB"), {"transparency": (1, 2, 3)}),
-    ]
-    for number, (image, options) in enumerate(images):
-        exif = Image.Exif()
-        exif[0x0112] = 1 + number % 8
-        image.save("photo.jpg", format="PNG", exif=exif, **options)
-        exec(snippet, {})
-        assert capsys.readouterr().out == "b\n"
-        assert seen[-1].dtype == np.uint8
-        assert np.array_equal(seen[-1][0], to_input(read_image("photo.jpg"), (32, 32)).permute(1, 2, 0))
-    assert len(seen) == 9
-
-
-def test_its_pixels_with_torch_hub_are_thimbles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (snippet,) = (
-        block
-        for block in re.findall(r"```python\n(.*?)```", model_card("reference"), re.DOTALL)
-        if "torch.hub" in block
-    )
-    monkeypatch.chdir(tmp_path)
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 77, 4), np.uint8))
-    image.save("photo.jpg", format="PNG")
-    monkeypatch.setattr(torch.hub, "load", lambda *_: load_pretrained("reference"))
-    found: dict[str, Any] = {}
-    exec(snippet, found)
-    assert predict("photo.jpg")[0].top[0][0] == found["model"].classes[found["logits"][0].argmax()]
-    assert torch.equal((found["pixels"][0] * 255).round().to(torch.uint8), to_input(image, (32, 32)))
 
 
 def test_it_is_written_whole_or_refused(run: Path, tmp_path: Path) -> None:
