@@ -26,14 +26,13 @@ if TYPE_CHECKING:
     from .models import build_model, list_models
     from .reporting.report import write_report as report
     from .sharing.card import model_card as card
-    from .sharing.hub import HubClassifier
+    from .sharing.hub import HubClassifier as HubClassifier
     from .storage.find import load_model, load_pretrained
     from .training.config import TrainConfig
     from .training.train import train
 
 __all__ = [
     "AugmentConfig",
-    "HubClassifier",
     "ImageDataset",
     "Interrupted",
     "RunError",
@@ -74,7 +73,10 @@ _HOMES = {
     "summarize": "measuring.summary:summarize",
     "train": "training.train:train",
 }
-"""Where each public name is defined: ``module:name``, below this package."""
+"""Where each public name is defined: ``module:name``, below this package.
+
+``HubClassifier`` is not in ``__all__``: it needs an extra, and ``from thimble import *`` must not.
+"""
 
 
 def __getattr__(name: str) -> Any:
@@ -85,4 +87,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*__all__, *_HOMES})
