@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
@@ -108,8 +112,40 @@ def test_subset_keeps_constants_and_order(thousand: ImageDataset) -> None:
     ],
 )
 def test_dataset_refuses_what_does_not_fit(images: torch.Tensor, labels: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(UserError, match="expected"):
         ImageDataset("x", images, labels, ("a",), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": ""},
+        {"name": "a\nb"},
+        {"name": "a" * 101},
+        {"name": None},
+        {"images": torch.zeros(2, 3, 0, 4, dtype=torch.uint8)},
+        {"labels": torch.tensor([0, 2])},
+        {"labels": torch.tensor([-1, 0])},
+        {"classes": ()},
+        {"classes": ("a", "a")},
+        {"classes": (1, 2)},
+        {"mean": (0.5,)},
+        {"mean": (float("nan"),) * 3},
+        {"std": (0.0, 0.2, 0.2)},
+    ],
+)
+def test_dataset_refuses_what_training_would_stumble_over(changes: dict[str, Any]) -> None:
+    images, labels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1])
+    sound = ImageDataset("x", images, labels, ("a", "b"), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    with pytest.raises(UserError, match="expected"):
+        dataclasses.replace(sound, **changes)
+
+
+def test_dataset_takes_lists_and_arrays_of_constants() -> None:
+    images, labels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1])
+    mean, std = np.array([0.5, 0.5, 0.5]), torch.tensor([0.25, 0.25, 0.25])
+    found = ImageDataset("x", images, labels, ["a", "b"], mean, std)  # type: ignore[arg-type]
+    assert (found.classes, found.mean, found.std) == (("a", "b"), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
 def test_normalize_is_the_formula() -> None:
@@ -141,3 +177,8 @@ def test_load_dataset_refuses_unknown_names() -> None:
     with pytest.raises(UserError, match="unknown part 'validation'"):
         load_dataset("shapes10", "validation")  # type: ignore[arg-type]
     assert list(SOURCES) == ["cifar10", "shapes10"]
+
+
+def test_a_path_too_long_for_the_file_system_is_refused() -> None:
+    with pytest.raises(UserError, match="neither a dataset's name nor a path"):
+        load_dataset("x" * 5000, "train")

@@ -76,6 +76,7 @@ def test_one_class_is_always_right() -> None:
     logits, labels = torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64)
     assert metrics.confusion_matrix(logits, labels).tolist() == [[4]]
     assert metrics.accuracy(logits, labels) == 1.0
+    assert metrics.expected_calibration_error(logits, labels) == 0.0
 
 
 def test_ties_fall_to_the_first_class_in_every_metric() -> None:

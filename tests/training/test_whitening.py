@@ -47,3 +47,8 @@ def test_it_is_the_same_each_time_whatever_the_weights_were() -> None:
 def test_another_first_layer_is_refused(layer: nn.Module) -> None:
     with pytest.raises(ValueError, match="the first convolution is"):
         whiten_first_convolution(nn.Sequential(layer), images())
+
+
+def test_images_smaller_than_the_first_convolution_are_refused() -> None:
+    with pytest.raises(ValueError, match="smaller than the first convolution"):
+        whiten_first_convolution(build_model("reference"), torch.zeros(4, 3, 1, 40))

@@ -121,7 +121,7 @@ def data_folder(data_dir: Path | None = None) -> Path:
 def has_cifar10(data_dir: Path | None = None) -> bool:
     """Whether CIFAR-10's test images are where ``load_cifar10`` looks for them."""
     root = data_folder(data_dir)
-    return any((folder / "test_batch.bin").is_file() for folder in (root, root / FOLDER))
+    return any(os.path.isfile(folder / "test_batch.bin") for folder in (root, root / FOLDER))
 
 
 def _find(root: Path) -> Path | None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from thimble.errors import UserError
+from thimble.system.arguments import adopted, conforms, described
+
+_CONSTANTS = tuple[float, float, float]
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,13 +23,16 @@ class ImageDataset:
     """Labelled images, all in memory, so that one indexing operation makes a batch on any device.
 
     Attributes:
-        name: its name in reports and results, such as "cifar10".
+        name: its name in reports and results, such as "cifar10": one line of at most 100 characters.
         images: uint8 (N, 3, height, width), red, green, blue, 0..255.
         labels: int64 (N,), indices into ``classes``.
-        classes: the class names, in the order of the logits.
+        classes: the class names, all different, in the order of the logits.
         mean: per channel, over all pixels of the whole training set, for pixels in 0..1.
         std: per channel, over all pixels of the whole training set, for pixels in 0..1.
         numbers: int64 (N,), for a subset: each image's index in the whole dataset. None for a whole dataset.
+
+    Raises:
+        UserError: a part has another type, shape or range.
     """
 
     name: str
@@ -34,11 +44,27 @@ class ImageDataset:
     numbers: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
-            raise ValueError(f"images are {self.images.dtype} {tuple(self.images.shape)}: expected uint8 (N, 3, H, W)")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            found = f"{self.labels.dtype} {tuple(self.labels.shape)}"
-            raise ValueError(f"labels are {found}: expected int64 ({len(self.images)},)")
+        for field, hint in (("classes", tuple[str, ...]), ("mean", _CONSTANTS), ("std", _CONSTANTS)):
+            object.__setattr__(self, field, adopted(getattr(self, field), hint))
+        if not isinstance(self.name, str) or not self.name.isprintable() or not 1 <= len(self.name) <= _LONGEST_NAME:
+            raise UserError(f"a dataset's name is {described(self.name)}: expected 1 to {_LONGEST_NAME} characters")
+        images, labels, count = self.images, self.labels, len(self.classes)
+        if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise UserError(f"images of {self.name} are {_kind(images)}: expected uint8 (N, 3, height, width)")
+        if 0 in images.shape[2:]:
+            raise UserError(f"images of {self.name} are {_kind(images)}: expected at least one pixel")
+        if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+            raise UserError(f"labels of {self.name} are {_kind(labels)}: expected int64 ({len(images)},)")
+        if not conforms(self.classes, tuple[str, ...]) or len(set(self.classes)) < max(count, 1):
+            raise UserError(f"classes of {self.name} are {str(self.classes)[:100]}: expected names, all different")
+        least, most = (int(end) for end in labels.aminmax()) if len(labels) else (0, 0)
+        if least < 0 or most >= count:
+            raise UserError(f"labels of {self.name} are from {least} to {most}: expected 0 to {count - 1}")
+        for field, above in (("mean", -math.inf), ("std", 0.0)):
+            values = getattr(self, field)
+            if not conforms(values, _CONSTANTS) or not all(above < value < math.inf for value in values):
+                kind = "above 0" if field == "std" else "for pixels in 0..1"
+                raise UserError(f"{field} of {self.name} is {str(values)[:100]}: expected three numbers {kind}")
 
     def __len__(self) -> int:
         """The number of images."""
@@ -55,6 +81,10 @@ class ImageDataset:
         numbers = torch.arange(len(self)) if self.numbers is None else self.numbers
         kept = numbers[indices.to(numbers.device)]
         return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices], numbers=kept)
+
+
+def _kind(value: object) -> str:
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else described(value)
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

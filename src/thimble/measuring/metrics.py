@@ -50,6 +50,8 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, num_bins: int = 1
     # torchmetrics puts a confidence of exactly 1 into a separate bin, and treats values above 1 as logits. Clamping to
     # the largest float32 below 1 avoids both.
     probabilities = logits.double().softmax(1).float().clamp(max=1 - 2**-24)
+    if logits.shape[1] == 1:  # always certain and right; torchmetrics requires at least two classes
+        return 0.0
     error = multiclass_calibration_error(probabilities, labels, num_classes=logits.shape[1], n_bins=num_bins)
     return error.item()
 

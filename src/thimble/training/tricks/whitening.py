@@ -24,7 +24,7 @@ def whiten_first_convolution(model: nn.Module, images: Tensor) -> None:
         images: float (N, channels, height, width), normalised; a few thousand suffice.
 
     Raises:
-        ValueError: the first convolution is unsuitable.
+        ValueError: the first convolution is unsuitable, or larger than the images.
     """
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
     if first is None or first.groups != 1 or first.out_channels % 2 or first.out_channels > 2 * first.weight[0].numel():
@@ -32,6 +32,8 @@ def whiten_first_convolution(model: nn.Module, images: Tensor) -> None:
             f"the first convolution is {first}: expected groups=1 and an even number of output channels, at most twice"
             " the values in a patch"
         )
+    if any(side < size for side, size in zip(images.shape[2:], first.kernel_size, strict=True)):
+        raise ValueError(f"images of {tuple(images.shape[2:])} are smaller than the first convolution, {first}")
     patches = F.unfold(images, first.kernel_size).transpose(1, 2).flatten(0, 1)
     # In float64, because the smallest variances are as small as a float32 sum's rounding error.
     variances, components = torch.linalg.eigh((patches.T @ patches).double() / len(patches))
