@@ -66,7 +66,7 @@ def test_a_path_to_something_else_is_the_users_mistake(tmp_path: Path, made: str
         find_source(path)
 
 
-@pytest.mark.parametrize("value", [b"cifar10", 3, None, [images(), images()], (images(),), (images(), "test")])
+@pytest.mark.parametrize("value", [b"cifar10", 3, None, [images()], (images(),), (images(), "test")])
 def test_what_is_no_data_is_the_users_mistake(value: object) -> None:
     with pytest.raises(UserError, match=r"^data is .*: expected a dataset's name, a path, or an ImageDataset$"):
         find_source(value)  # type: ignore[arg-type]

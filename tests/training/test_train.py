@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 from little import LittleShapes
-from training_runs import rows, same_tensors, tensors
+from training_runs import Interrupting, rows, same_tensors, tensors
 
 import thimble.training.train
 from thimble.data.dataset import ImageDataset
 from thimble.data.shapes10 import shapes10
 from thimble.data.source import DataUnavailable, Part
-from thimble.errors import RunError, UserError
+from thimble.errors import Interrupted, RunError, UserError
 from thimble.storage.find import load_model
 from thimble.storage.logs import Row
 from thimble.storage.weights import load_weights
@@ -191,3 +191,22 @@ def test_without_data_it_stops_unless_the_fallback_is_asked_for(
     assert "shapes10 INSTEAD" in listening.said
     assert result.test.data == "shapes10"
     assert json.loads((result.run / "config.json").read_text())["data"] == "shapes10"
+
+
+def test_a_path_to_data_is_kept_whole_for_a_run_that_goes_on_from_another_folder(
+    little_run: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AtFolder(LittleShapes):
+        @classmethod
+        def is_at(cls, path: Path) -> bool:
+            return path == tmp_path / "drawings"
+
+    (tmp_path / "drawings").mkdir()
+    monkeypatch.setattr("little.LittleShapes", AtFolder)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Interrupted):
+        train(little_run, data="drawings", observer=Interrupting(2))
+    monkeypatch.chdir("/")
+    result = train(resume=little_run.run.runs / "run")
+    assert json.loads((result.run / "config.json").read_text())["data"] == str(tmp_path / "drawings")
+    assert len(result.history) == 2

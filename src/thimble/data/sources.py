@@ -49,7 +49,7 @@ def find_source(data: Data, data_dir: Path | None = None) -> Source:
         return data
     if isinstance(data, ImageDataset):
         return Given(data, data)
-    if isinstance(data, tuple) and len(data) == 2 and all(isinstance(part, ImageDataset) for part in data):
+    if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, ImageDataset) for part in data):
         return Given(*data)
     if isinstance(data, str) and data in SOURCES:
         return _class_of(data)(data_dir)

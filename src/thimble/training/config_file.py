@@ -14,6 +14,7 @@ from typing import Any
 
 from thimble.data.augment.settings import AugmentConfig
 from thimble.data.source import Source
+from thimble.data.sources import find_source
 from thimble.errors import UserError
 from thimble.storage.run_folder import DATA_FILE, has_state
 from thimble.storage.state import STATE_FILE, STATE_FOLDER
@@ -111,6 +112,29 @@ def _check_version(version: Any) -> None:
         )
 
 
+def source_of_run(run: Path | None, config: TrainConfig) -> Source:
+    """Return the source that a run's settings name.
+
+    Args:
+        run: the run to resume; None for a new one.
+        config: the run's settings.
+
+    Raises:
+        UserError: there is no such source; or the run was given its images, and only the caller has them.
+    """
+    if run is not None and "sha256" in _recorded_data(run):
+        raise UserError(
+            f"{run} was trained on images that its trainer gave, {config.dataset.data}: resume it in Python with the"
+            " same ones, thimble.train(resume=..., data=...)"
+        )
+    return find_source(config.dataset.data, config.run.data_dir)
+
+
+def _recorded_data(run: Path) -> dict[str, Any]:
+    """What a run recorded of its data; nothing in older runs."""
+    return read_object(run / DATA_FILE) if os.path.lexists(run / DATA_FILE) else {}
+
+
 def check_same_data(run: Path, config: TrainConfig, source: Source) -> None:
     """Refuse to resume a run with different images, or to download data into a folder that only its config.json names.
 
@@ -126,7 +150,7 @@ def check_same_data(run: Path, config: TrainConfig, source: Source) -> None:
             f"{folder}, from which {run} read its data, no longer has {source.title}: put the data back, or name"
             " another folder with --data-dir"
         )
-    recorded = read_object(run / DATA_FILE) if os.path.lexists(run / DATA_FILE) else {}  # older runs have none
+    recorded = _recorded_data(run)
     if recorded.get("sha256") != source.record().get("sha256") and recorded:
         raise UserError(f"{run} started with different images under the name {source.name}: resume it with those")
 

@@ -15,7 +15,7 @@ import torch
 
 from thimble.data.dataset import ImageDataset
 from thimble.data.source import DataUnavailable, Source
-from thimble.data.sources import find_source
+from thimble.data.sources import SOURCES, find_source
 from thimble.data.split import hold_out, split
 from thimble.errors import Interrupted, UserError
 from thimble.measuring.evaluation import Evaluation, evaluate
@@ -24,7 +24,7 @@ from thimble.models.classifier import Classifier
 from thimble.storage.logs import Row, write_logs
 from thimble.storage.run_folder import check_place
 from thimble.storage.weights import WEIGHTS_FILE, save_weights
-from thimble.system.arguments import take
+from thimble.system.arguments import expanded, take
 from thimble.system.machine import has_bfloat16
 from thimble.training.tricks.bank import load_bank
 from thimble.training.tricks.distillation import Teacher
@@ -32,7 +32,7 @@ from thimble.training.tricks.hard_images import num_kept
 
 from .claim import Claim
 from .config import TrainConfig, headline
-from .config_file import check_same_data, read_config, to_dict
+from .config_file import check_same_data, read_config, source_of_run, to_dict
 from .fabric import launched, start_fabric
 from .loop import train_epochs
 from .observer import Observer
@@ -104,6 +104,9 @@ def train(
     if source is not None:
         changes["data"] = source.name
     config = config.changed(**changes)
+    place = expanded(config.dataset.data)
+    if source is None and config.dataset.data not in SOURCES and os.path.lexists(place):
+        config = config.changed(data=os.path.abspath(place))  # the run may go on from another working directory
     if config.network.precision == "auto":  # decided once: a resumed run keeps it, also on another machine
         config = config.changed(precision="bf16" if has_bfloat16(config.run.device) else "float32")
     observer = observer or Observer()
@@ -114,7 +117,7 @@ def train(
         config = config.changed(fallback=False)  # a resumed run must not change its data
     launch = launched()
     with Claim(config, run, first=launch.rank == 0) as claim:
-        source = source or find_source(config.dataset.data, config.run.data_dir)
+        source = source or source_of_run(run, config)
         if run is not None:
             check_same_data(run, config, source)
         taught = config.distillation
