@@ -72,6 +72,8 @@ try:
 except thimble.UserError as error:
     answers["hub"] = [2, "", f"thimble: {error}\\n"]
 exec("from thimble import *")  # needs no extra
+import inspect
+assert len(inspect.getmembers(thimble)) > 15  # as help() does it
 print(json.dumps(answers))
 '''
 

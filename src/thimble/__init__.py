@@ -6,6 +6,7 @@ Importing this package imports nothing heavy: each public name below is loaded a
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from .errors import Interrupted, RunError, UserError
@@ -87,4 +88,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_HOMES})
+    # What lists the names also looks at them, as help() does: one that cannot be imported here is no name to list.
+    return sorted({*__all__, *(["HubClassifier"] if importlib.util.find_spec("huggingface_hub") else [])})
