@@ -12,7 +12,7 @@ from image_samples import BLUE, GREEN, RED, WHITE, close, failure, halves, noise
 from PIL import Image
 
 from thimble.data.image_files import read_image
-from thimble.data.pixels import to_input
+from thimble.data.pixels import Fitting, to_input
 from thimble.errors import UserError
 
 
@@ -165,7 +165,7 @@ def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
 
 def test_input_of_the_right_size_is_untouched() -> None:
     image = noise(32)
-    tensor = to_input(image, (32, 32))
+    tensor = to_input(image, Fitting((32, 32)))
     assert tensor.dtype == torch.uint8
     assert tensor.is_contiguous()
     assert torch.equal(tensor, torch.from_numpy(np.array(image)).permute(2, 0, 1))
@@ -173,25 +173,27 @@ def test_input_of_the_right_size_is_untouched() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (33, 32), (640, 480), (5, 7)])
 def test_input_of_any_size(size: tuple[int, int]) -> None:
-    assert to_input(Image.new("RGB", size, GREEN), (32, 32)).flatten(1).float().mean(1).tolist() == [0, 255, 0]
-    assert to_input(Image.new("RGB", size, GREEN), (24, 48)).shape == (3, 24, 48)
+    assert to_input(Image.new("RGB", size, GREEN), Fitting((32, 32))).flatten(1).float().mean(1).tolist() == [0, 255, 0]
+    assert to_input(Image.new("RGB", size, GREEN), Fitting((24, 48))).shape == (3, 24, 48)
 
 
 def test_input_is_the_centre_not_squeezed() -> None:
     image = Image.new("RGB", (96, 32), RED)
     image.paste(BLUE, (32, 0, 64, 32))
-    tensor = to_input(image, (32, 32))
+    tensor = to_input(image, Fitting((32, 32)))
     assert tensor[:, :, 1:-1].float().mean((1, 2)).tolist() == [0, 0, 255]
 
 
 def test_input_is_antialiased() -> None:
     """A fine chequerboard becomes even grey; picking every tenth pixel would leave black or white."""
     fine = (np.indices((320, 320)).sum(0) % 2 * 255).astype(np.uint8)
-    tensor = to_input(Image.fromarray(fine), (32, 32)).float()
+    tensor = to_input(Image.fromarray(fine), Fitting((32, 32))).float()
     assert tensor.min() > 120
     assert tensor.max() < 135
 
 
 def test_input_takes_any_mode() -> None:
-    assert to_input(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), (4, 4)).min() == 255
-    assert torch.equal(to_input(Image.new("L", (8, 8), 7), (4, 4)), torch.full((3, 4, 4), 7, dtype=torch.uint8))
+    assert to_input(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), Fitting((4, 4))).min() == 255
+    assert torch.equal(
+        to_input(Image.new("L", (8, 8), 7), Fitting((4, 4))), torch.full((3, 4, 4), 7, dtype=torch.uint8)
+    )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from thimble.data import opening
 from thimble.data.image_files import check_picture, read_image, save_image
-from thimble.data.pixels import to_input
+from thimble.data.pixels import Fitting, to_input
 from thimble.errors import UserError
 
 # Bounded, whatever it is
@@ -96,13 +96,13 @@ def test_progressive_jpegs_cost_their_coefficients(tmp_path: Path, monkeypatch: 
 
 def test_a_large_jpeg_is_decoded_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(noise(16).resize((1600, 800)), tmp_path / "a.jpg", quality=95)
-    expected = to_input(read_image(path), (32, 32)).float()
+    expected = to_input(read_image(path), Fitting((32, 32))).float()
     assert read_image(path).size == (1600, 800)
     monkeypatch.setattr(opening, "MOST_PIXELS", 80_000)
     monkeypatch.setattr("thimble.data.pixels.MOST_PIXELS", 80_000)
     assert read_image(path).size == (200, 100)
-    assert read_image(path, (32, 32)).size == (400, 200)  # of which the network sees the half
-    assert (to_input(read_image(path, (32, 32)), (32, 32)).float() - expected).abs().mean() < 2
+    assert read_image(path, Fitting((32, 32))).size == (400, 200)  # of which the network sees the half
+    assert (to_input(read_image(path, Fitting((32, 32))), Fitting((32, 32))).float() - expected).abs().mean() < 2
 
 
 def test_an_icon_is_measured_by_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_nothing_of_an_image_stays_in_memory(tmp_path: Path) -> None:
         before = sum(issubclass(type(value), Image.Image) for value in gc.get_objects())
         for name in names:
             read_image(tmp_path / name)
-            to_input(read_image(tmp_path / name), (8, 8))
+            to_input(read_image(tmp_path / name), Fitting((8, 8)))
             with pytest.raises(UserError):
                 read_image(tmp_path / f"cut-{name}")
             assert sum(issubclass(type(value), Image.Image) for value in gc.get_objects()) == before, name

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from thimble.data import pixels as module
 from thimble.data.image_files import read_image
-from thimble.data.pixels import to_input, view_of
+from thimble.data.pixels import Fitting, to_input, view_of
 
 SIZES = [(32, 32), (24, 48), (40, 8)]
 
@@ -56,7 +56,7 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
 
 def assert_alike(image: Image.Image, size: tuple[int, int]) -> None:
     """What is shown, shrunk, is what the network sees."""
-    view = view_of(image, size)
+    view = view_of(image, Fitting(size))
     assert view.pixels.shape == (3, *size)
     assert max(view.picture.size) == 256
     assert view.picture.size == (round(256 * size[1] / max(size)), round(256 * size[0] / max(size)))
@@ -64,7 +64,7 @@ def assert_alike(image: Image.Image, size: tuple[int, int]) -> None:
     shrunk = np.asarray(view.picture.resize(size[::-1], Image.Resampling.BICUBIC), np.float64)
     difference = np.abs(shrunk - view.pixels.permute(1, 2, 0).numpy())
     assert difference.mean() < 4
-    assert torch.equal(view.pixels, to_input(image, size))
+    assert torch.equal(view.pixels, to_input(image, Fitting(size)))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -79,11 +79,11 @@ def test_what_is_shown_is_what_was_seen(shape: tuple[int, int], size: tuple[int,
 
 def test_of_a_single_pixel_and_of_the_size_itself() -> None:
     for size in SIZES:
-        view = view_of(Image.new("RGBA", (1, 1), (255, 0, 0, 128)), size)
+        view = view_of(Image.new("RGBA", (1, 1), (255, 0, 0, 128)), Fitting(size))
         assert set(view.pixels.flatten(1)[0].tolist()) == {255}
         assert view.picture.getcolors() == [(view.picture.width * view.picture.height, (255, 127, 127))]
     image = soft(48, 24)
-    assert np.array_equal(view_of(image, (24, 48)).pixels.permute(1, 2, 0), np.asarray(image))
+    assert np.array_equal(view_of(image, Fitting((24, 48))).pixels.permute(1, 2, 0), np.asarray(image))
 
 
 def test_an_image_from_python_is_what_its_file_is(tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_an_image_from_python_is_what_its_file_is(tmp_path: Path) -> None:
             exif = Image.Exif()
             exif[0x0112] = orientation
             image.save(path, exif=exif)
-            expected = to_input(read_image(path, (32, 32)), (32, 32))
+            expected = to_input(read_image(path, Fitting((32, 32))), Fitting((32, 32)))
             with Image.open(path) as opened:
-                assert torch.equal(to_input(opened, (32, 32)), expected), name
-            assert torch.equal(to_input(turned(image, orientation), (32, 32)), expected), name
+                assert torch.equal(to_input(opened, Fitting((32, 32))), expected), name
+            assert torch.equal(to_input(turned(image, orientation), Fitting((32, 32))), expected), name
     assert len(saved) == 7
 
 
@@ -107,7 +107,9 @@ def test_every_orientation_is_as_pillow_turns_it() -> None:
     image = soft(50, 30)
     for orientation in range(1, 9):
         expected = ImageOps.exif_transpose(turned(image, orientation))
-        assert torch.equal(to_input(turned(image, orientation), (16, 20)), to_input(expected, (16, 20)))
+        assert torch.equal(
+            to_input(turned(image, orientation), Fitting((16, 20))), to_input(expected, Fitting((16, 20)))
+        )
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (33, 32), (640, 480), (5, 700), (101, 50), (77, 1)])
@@ -116,15 +118,15 @@ def test_pixels_are_those_of_pillows_fit(shape: tuple[int, int]) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape[::-1], 3), np.uint8))
     for height, width in SIZES:
         expected = ImageOps.fit(noise, (width, height), method=Image.Resampling.BICUBIC)
-        assert np.array_equal(to_input(noise, (height, width)).permute(1, 2, 0), np.asarray(expected))
+        assert np.array_equal(to_input(noise, Fitting((height, width))).permute(1, 2, 0), np.asarray(expected))
 
 
 def test_in_blocks_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     images = {**kinds(90, 70), "turned": turned(soft(90, 70), 6)}
-    whole = {name: to_input(image, (24, 48)) for name, image in images.items()}
+    whole = {name: to_input(image, Fitting((24, 48))) for name, image in images.items()}
     monkeypatch.setattr(module, "_BLOCK", 100)
     for name, image in images.items():
-        assert torch.equal(to_input(image, (24, 48)), whole[name]), name
+        assert torch.equal(to_input(image, Fitting((24, 48))), whole[name]), name
 
 
 @pytest.mark.parametrize("shape", [(151, 203), (2000, 11)])
@@ -134,12 +136,13 @@ def test_large_images_are_seen_alike_but_for_rounding(
 ) -> None:
     for name, image in kinds(*shape).items():
         given = turned(image, orientation)
-        expected = view_of(given, (4, 5))
+        expected = view_of(given, Fitting((4, 5)))
         with monkeypatch.context() as patch:
             patch.setattr(module, "MOST_PIXELS", 8_000)
             patch.setattr(module, "_BLOCK", 3_000)
-            found = view_of(given, (4, 5))
-            assert module.to_rgb(given, (4, 5)).width * module.to_rgb(given, (4, 5)).height <= 8_400
+            found = view_of(given, Fitting((4, 5)))
+            shrunk = module.to_rgb(given, Fitting((4, 5)))
+            assert shrunk.width * shrunk.height <= 8_400
         assert (found.pixels.float() - expected.pixels.float()).abs().mean() < (12 if name == "1" else 4), name
         assert found.picture.size == expected.picture.size
 

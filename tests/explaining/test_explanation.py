@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from thimble.cli import main as cli
-from thimble.data.pixels import to_input
+from thimble.data.pixels import Fitting, to_input
 from thimble.errors import RunError, UserError
 from thimble.explaining.explanation import Explanation, explain, find_class
 from thimble.explaining.picture import draw, page_size
@@ -157,7 +157,7 @@ def test_the_picture_is_what_the_network_sees(size: tuple[int, int]) -> None:
     assert explanation.picture.size == (256 * size[1] // max(size), 256 * size[0] // max(size))
     assert tuple(explanation.grad_cam.shape) == size
     shrunk = explanation.picture.resize((size[1], size[0]), Image.Resampling.BOX)
-    seen = to_input(image, size).permute(1, 2, 0).numpy().astype(float)
+    seen = to_input(image, Fitting(size)).permute(1, 2, 0).numpy().astype(float)
     assert np.abs(np.asarray(shrunk) - seen).mean() < 6
     page = draw([explanation, explanation])
     assert page.size == page_size([explanation.picture.size] * 2)

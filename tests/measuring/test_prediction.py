@@ -72,7 +72,7 @@ def test_what_is_no_image_is_the_users_mistake(colours: Classifier, tmp_path: Pa
     with pytest.raises(UserError, match="missing"):
         predict(tmp_path / "missing.png", colours)
     for tensor in (torch.zeros(3, 8, 8), torch.zeros(8, 8, 3, dtype=torch.uint8), plain(0)[:, :, :0]):
-        with pytest.raises(UserError, match=r"expected uint8 \(\[N,\] 3, height, width\)"):
+        with pytest.raises(UserError, match=r"expected uint8 \(\[N,\] 3 or 1, height, width\)"):
             predict(tensor, colours)
     with pytest.raises(UserError, match="image 0 is of type int"):
         predict([7], colours)  # type: ignore[list-item]

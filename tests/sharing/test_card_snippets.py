@@ -17,7 +17,7 @@ from PIL import Image
 from places import ROOT
 
 from thimble.data.image_files import read_image
-from thimble.data.pixels import to_input
+from thimble.data.pixels import Fitting, to_input
 from thimble.measuring.prediction import predict
 from thimble.sharing.card import model_card
 from thimble.storage.find import load_pretrained
@@ -71,7 +71,7 @@ def test_its_pixels_without_pytorch_are_thimbles(
         exec(snippet, {})
         assert capsys.readouterr().out == "b\n"
         assert seen[-1].dtype == np.uint8
-        assert np.array_equal(seen[-1][0], to_input(read_image("photo.jpg"), (32, 32)).permute(1, 2, 0))
+        assert np.array_equal(seen[-1][0], to_input(read_image("photo.jpg"), Fitting((32, 32))).permute(1, 2, 0))
     assert len(seen) == 9
 
 
@@ -88,4 +88,4 @@ def test_its_pixels_with_torch_hub_are_thimbles(tmp_path: Path, monkeypatch: pyt
     found: dict[str, Any] = {}
     exec(snippet, found)
     assert predict("photo.jpg")[0].top[0][0] == found["model"].classes[found["logits"][0].argmax()]
-    assert torch.equal((found["pixels"][0] * 255).round().to(torch.uint8), to_input(image, (32, 32)))
+    assert torch.equal((found["pixels"][0] * 255).round().to(torch.uint8), to_input(image, Fitting((32, 32))))

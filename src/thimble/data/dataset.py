@@ -1,4 +1,4 @@
-"""Hold labelled images in memory as one uint8 tensor, and normalise them."""
+"""Hold labelled images as one uint8 tensor, in memory or mapped from a file, and normalise them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ from torch import Tensor
 from thimble.errors import UserError
 from thimble.system.arguments import adopted, conforms, described
 
-_CONSTANTS = tuple[float, float, float]
+from .rows import Rows
+
+_CONSTANTS = tuple[float, ...]
 _LONGEST_NAME = 100
+_CHUNK = 10_000
+"""Images read at a time, where all are looked at: the whole set may be larger than the memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Labelled images, all in memory, so that one indexing operation makes a batch on any device.
+    """Labelled images; one indexing operation makes a batch on any device.
 
     Attributes:
         name: its name in reports and results, such as "cifar10": one line of at most 100 characters.
-        images: uint8 (N, 3, height, width), red, green, blue, 0..255.
+        images: uint8 (N, channels, height, width), 0..255: red, green, blue; or one channel of grey. Images that stay
+            on disk are ``Rows``, which behave like a tensor.
         labels: int64 (N,), indices into ``classes``.
         classes: the class names, all different, in the order of the logits.
         mean: per channel, over all pixels of the whole training set, for pixels in 0..1.
@@ -39,8 +44,8 @@ class ImageDataset:
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     numbers: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -49,8 +54,9 @@ class ImageDataset:
         if not isinstance(self.name, str) or not self.name.isprintable() or not 1 <= len(self.name) <= _LONGEST_NAME:
             raise UserError(f"a dataset's name is {described(self.name)}: expected 1 to {_LONGEST_NAME} characters")
         images, labels, count = self.images, self.labels, len(self.classes)
-        if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-            raise UserError(f"images of {self.name} are {_kind(images)}: expected uint8 (N, 3, height, width)")
+        fits = isinstance(images, Tensor | Rows) and images.dtype == torch.uint8 and images.ndim == 4
+        if not fits or images.shape[1] not in (1, 3):
+            raise UserError(f"images of {self.name} are {_kind(images)}: expected uint8 (N, 3 or 1, height, width)")
         if 0 in images.shape[2:]:
             raise UserError(f"images of {self.name} are {_kind(images)}: expected at least one pixel")
         if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
@@ -62,9 +68,13 @@ class ImageDataset:
             raise UserError(f"labels of {self.name} are from {least} to {most}: expected 0 to {count - 1}")
         for field, above in (("mean", -math.inf), ("std", 0.0)):
             values = getattr(self, field)
-            if not conforms(values, _CONSTANTS) or not all(above < value < math.inf for value in values):
+            channels = images.shape[1]
+            good = conforms(values, _CONSTANTS) and len(values) == channels
+            if not good or not all(above < value < math.inf for value in values):
                 kind = "above 0" if field == "std" else "for pixels in 0..1"
-                raise UserError(f"{field} of {self.name} is {str(values)[:100]}: expected three numbers {kind}")
+                raise UserError(
+                    f"{field} of {self.name} is {str(values)[:100]}: expected {channels} numbers {kind}, one a channel"
+                )
 
     def __len__(self) -> int:
         """The number of images."""
@@ -73,25 +83,27 @@ class ImageDataset:
     def checksum(self) -> str:
         """The SHA-256 of the labels and pixels, in hexadecimal digits."""
         digest = hashlib.sha256(self.labels.cpu().numpy().tobytes())
-        digest.update(self.images.cpu().contiguous().numpy().data)
+        for start in range(0, len(self), _CHUNK):
+            digest.update(self.images[start : start + _CHUNK].cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def subset(self, indices: Tensor) -> ImageDataset:
         """Select the images at ``indices`` (int64 (M,), or bool (N,)), in that order; mean and std stay the same."""
         numbers = torch.arange(len(self)) if self.numbers is None else self.numbers
         kept = numbers[indices.to(numbers.device)]
-        return dataclasses.replace(self, images=self.images[indices], labels=self.labels[indices], numbers=kept)
+        images = self.images.select(indices) if isinstance(self.images, Rows) else self.images[indices]  # type: ignore[unreachable]
+        return dataclasses.replace(self, images=images, labels=self.labels[indices], numbers=kept)
 
 
 def _kind(value: object) -> str:
-    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else described(value)
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor | Rows) else described(value)
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Turn pixels into a network's input: ``(pixel / 255 - mean) / std``.
 
     Args:
-        images: uint8 (N, 3, height, width), 0..255, on any device; the result keeps their memory format.
+        images: uint8 (N, channels, height, width), 0..255, on any device; the result keeps their memory format.
         mean: per channel, for pixels in 0..1.
         std: per channel, for pixels in 0..1, above 0.
 

@@ -12,7 +12,7 @@ from thimble.system.arguments import expanded
 from thimble.system.files import check_output, write_atomically
 
 from .opening import check_cost, limit_the_end, opened, shrinking_by_decoder
-from .pixels import to_rgb
+from .pixels import Fitting, to_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,7 +36,7 @@ _MOST_DRAWN_PIXELS = 150_000_000
 _EXPECTED = "expected an image file such as PNG or JPEG"
 
 
-def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
+def read_image(path: str | Path, fitting: Fitting | None = None) -> Image:
     """Read an image file as RGB, upright and opaque: see ``to_rgb``. Of an animation, read the first frame.
 
     The process stays under 1 GiB of memory. Images of more than 16 megapixels are shrunk by a whole factor, while they
@@ -45,8 +45,8 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
 
     Args:
         path: a file in one of ``opening.FORMATS``, of at most 1 GiB.
-        size: the network's input size (height, width). Of a large image, only the centred part of this shape is kept.
-            Default: all of it.
+        fitting: a network's. If it crops, only the centred part of its shape is kept of a large image. Default: all of
+            it.
 
     Returns:
         a loaded PIL image of mode RGB; the file is closed.
@@ -59,14 +59,14 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Image:
     path = Path(path)
     try:
         with opened(path) as (image, file):
-            factor = shrinking_by_decoder(image, size)
+            factor = shrinking_by_decoder(image, fitting)
             check_cost(path, image, file, factor)
             if factor > 1:
                 image.draft(None, (math.ceil(image.width / factor), math.ceil(image.height / factor)))
             file.left = math.inf
             limit_the_end(image, file)
             image.load()
-            return to_rgb(image, size)
+            return to_rgb(image, fitting)
     except UserError:
         raise
     except UnidentifiedImageError as error:

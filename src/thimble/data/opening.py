@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 from thimble.errors import UserError
 from thimble.system.files import MEBIBYTE, open_file
 
-from .pixels import MOST_PIXELS, seen_pixels
+from .pixels import MOST_PIXELS, Fitting, seen_pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -183,11 +183,11 @@ def _largest_in_icon(image: Image, file: Metered) -> int:
     return found
 
 
-def shrinking_by_decoder(image: Image, size: tuple[int, int] | None) -> int:
+def shrinking_by_decoder(image: Image, fitting: Fitting | None) -> int:
     """The factor by which the decoder divides the sides of a large JPEG; 1 for all other images."""
     if image.format not in ("JPEG", "MPO") or image.width * image.height <= MOST_PIXELS:
         return 1
-    seen = seen_pixels(image.size, size)
+    seen = seen_pixels(image.size, fitting)
     return max((factor for factor in (2, 4, 8) if seen / factor**2 >= MOST_PIXELS / 4), default=1)
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from PIL.Image import Image, Transpose
+    from PIL.Image import Image, Resampling, Transpose
+
+    from thimble.models.classifier import Classifier
+
+Fit: TypeAlias = Literal["crop", "pad", "squash"]
 
 PICTURE_SIDE = 256
 """The longer side of a picture for people, in pixels."""
@@ -27,12 +31,41 @@ _BLOCK = 1 << 20
 _ORIENTATION = 0x0112
 
 
+PADDING = 128
+"""The grey that fills the borders of a padded image, 0..255."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How an image of any size and kind becomes a network's input; a model carries these values.
+
+    Attributes:
+        size: the network's (height, width) in pixels.
+        channels: 3 for red, green, blue; 1 for grey.
+        fit: crop keeps the largest centred part with the network's aspect ratio; pad keeps the whole image and its
+            aspect ratio, with borders of ``PADDING``; squash keeps the whole image and changes its aspect ratio.
+        depth: the values that become 0 and 255 in grey of more than 8 bits. None: see ``to_rgb``.
+    """
+
+    size: tuple[int, int]
+    channels: int = 3
+    fit: Fit = "crop"
+    depth: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, model: Classifier) -> Fitting:
+        """How a model's images are fitted."""
+        channels, height, width = model.input_size
+        return cls((height, width), channels, model.fit, model.depth)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class View:
     """What a network sees of an image.
 
     Attributes:
-        pixels: uint8 (3, height, width), red, green, blue, 0..255: the network's input before normalisation.
+        pixels: uint8 (channels, height, width), red, green, blue, or grey, 0..255: the network's input before
+            normalisation.
         picture: the same part of the image for people, RGB, in the network's aspect ratio; its longer side has 256
             pixels.
     """
@@ -41,37 +74,69 @@ class View:
     picture: Image
 
 
-def view_of(image: Image, size: tuple[int, int]) -> View:
-    """Crop the largest centred part with the network's aspect ratio; resize it for the network and for people.
+def view_of(image: Image, fitting: Fitting) -> View:
+    """Fit an image, for the network and for people.
 
     First the image is made upright and opaque, see ``to_rgb``. The network's pixels are resized bicubically with
     antialiasing; an image that already has the network's size keeps its pixels. Colour profiles are ignored.
 
     Args:
         image: a PIL image of any mode and size.
-        size: the network's (height, width) in pixels.
+        fitting: the network's size, channels and fit.
     """
     from PIL.Image import Resampling
 
-    rgb = to_rgb(image, size)
-    box = _centre(rgb.size, size[::-1])
-    shown = picture_size(size)
+    rgb = to_rgb(image, fitting)
+    shown = picture_size(fitting.size)
+    if fitting.channels == 1:
+        rgb = rgb.convert("L").convert("RGB")
     # In the picture of a small image, the pixels stay visible.
-    method = Resampling.NEAREST if box[2] - box[0] < shown[0] else Resampling.LANCZOS
-    return View(_fitted(rgb, box, size), rgb.resize(shown, method, box=box))
+    small = _seen(rgb.size, fitting) < shown[0]
+    picture = _placed(rgb, fitting.fit, shown, Resampling.NEAREST if small else Resampling.LANCZOS)
+    return View(_fitted(rgb, fitting), picture)
 
 
-def to_input(image: Image, size: tuple[int, int]) -> Tensor:
-    """Only the ``pixels`` of ``view_of``: uint8 (3, height, width), red, green, blue, 0..255."""
-    rgb = to_rgb(image, size)
-    return _fitted(rgb, _centre(rgb.size, size[::-1]), size)
+def to_input(image: Image, fitting: Fitting) -> Tensor:
+    """Only the ``pixels`` of ``view_of``: uint8 (channels, height, width), 0..255."""
+    return _fitted(to_rgb(image, fitting), fitting)
 
 
-def _fitted(rgb: Image, box: tuple[float, float, float, float], size: tuple[int, int]) -> Tensor:
+def to_picture(pixels: Tensor) -> Image:
+    """Turn uint8 pixels (3 or 1, height, width), 0..255, on any device, into a picture of mode RGB or L."""
+    from PIL import Image
+
+    array = pixels.permute(1, 2, 0).contiguous().cpu().numpy()
+    return Image.fromarray(array if len(pixels) == 3 else array[:, :, 0])
+
+
+def _fitted(rgb: Image, fitting: Fitting) -> Tensor:
     from PIL.Image import Resampling
 
-    fitted = rgb.resize(size[::-1], Resampling.BICUBIC, box=box)
-    return torch.from_numpy(np.array(fitted, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+    image = rgb if fitting.channels == 3 else rgb.convert("L")
+    placed = np.array(_placed(image, fitting.fit, fitting.size[::-1], Resampling.BICUBIC), dtype=np.uint8)
+    return torch.from_numpy(placed.reshape(*fitting.size, fitting.channels)).permute(2, 0, 1).contiguous()
+
+
+def _placed(image: Image, fit: Fit, wanted: tuple[int, int], method: Resampling) -> Image:
+    """Resize an image to (width, height) by cropping, padding or squashing."""
+    from PIL import Image
+
+    if fit != "pad":
+        return image.resize(wanted, method, box=_centre(image.size, wanted) if fit == "crop" else None)
+    scale = min(wanted[0] / image.width, wanted[1] / image.height)
+    width, height = (max(1, min(most, round(side * scale))) for side, most in zip(image.size, wanted, strict=True))
+    page = Image.new(image.mode, wanted, PADDING if image.mode == "L" else (PADDING,) * 3)
+    page.paste(image.resize((width, height), method), ((wanted[0] - width) // 2, (wanted[1] - height) // 2))
+    return page
+
+
+def _seen(found: tuple[int, int], fitting: Fitting) -> float:
+    """The width in pixels of the part of an image (width, height) that a picture's width shows."""
+    if fitting.fit == "squash":
+        return found[0]
+    left, _, right, _ = _centre(found, fitting.size[::-1])
+    whole = max(found[0], found[1] * fitting.size[1] / fitting.size[0])
+    return right - left if fitting.fit == "crop" else whole
 
 
 def picture_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -80,16 +145,16 @@ def picture_size(size: tuple[int, int]) -> tuple[int, int]:
     return width, height
 
 
-def to_rgb(image: Image, size: tuple[int, int] | None = None) -> Image:
+def to_rgb(image: Image, fitting: Fitting | None = None) -> Image:
     """Convert an image to RGB, upright by its EXIF orientation, with transparency laid over white.
 
-    Grey of more than 8 bits is scaled to 0..255: 16 bits from their full range; floats from 0..1 or 0..255, or from 0
-    to their maximum if it is larger.
+    Grey of more than 8 bits is scaled to 0..255, from the range that the fitting gives. Without one, 16 bits are scaled
+    from their full range; floats from 0..1 or 0..255, or from 0 to their maximum if it is larger.
 
     Args:
         image: a PIL image of any mode and size; not changed.
-        size: the network's input size (height, width). Of an image of more than ``MOST_PIXELS``, only the largest
-            centred part with this aspect ratio is kept. Default: all of it.
+        fitting: a network's. If it crops, only the part of its aspect ratio is kept of an image of more than
+            ``MOST_PIXELS``. Default: all of it.
     """
     from PIL import Image
     from PIL.Image import Transpose
@@ -98,17 +163,17 @@ def to_rgb(image: Image, size: tuple[int, int] | None = None) -> Image:
     turn = _turn(image)
     box, factor = (0, 0, *image.size), 1
     if image.width * image.height > MOST_PIXELS:
-        if size is not None:
-            height, width = size
+        if fitting is not None and fitting.fit == "crop":
+            height, width = fitting.size
             if turn in (Transpose.TRANSPOSE, Transpose.TRANSVERSE, Transpose.ROTATE_90, Transpose.ROTATE_270):
                 height, width = width, height
             left, top, right, bottom = _centre(image.size, (width, height))
             box = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
         factor = shrinking((box[2] - box[0]) * (box[3] - box[1]))
-    white = _white(image)
+    black, white = (fitting and fitting.depth) or (0.0, _white(image))
     upright = Image.new("RGB", (math.ceil((box[2] - box[0]) / factor), math.ceil((box[3] - box[1]) / factor)))
     for left, top, right, bottom in _blocks(box, factor):
-        part = _opaque(image.crop((left, top, right, bottom)), white)
+        part = _opaque(image.crop((left, top, right, bottom)), black, white)
         upright.paste(part.reduce(factor), ((left - box[0]) // factor, (top - box[1]) // factor))
     return upright if turn is None else upright.transpose(turn)
 
@@ -118,11 +183,11 @@ def shrinking(num_pixels: int) -> int:
     return max(1, math.ceil(math.sqrt(num_pixels / MOST_PIXELS)))
 
 
-def seen_pixels(image_size: tuple[int, int], size: tuple[int, int] | None) -> float:
-    """The fewest pixels of an image, upright or rotated, that a network of (height, width) sees; all if it is None."""
-    if size is None:
+def seen_pixels(image_size: tuple[int, int], fitting: Fitting | None) -> float:
+    """The fewest pixels of an image, upright or rotated, that a network sees; all without a network."""
+    if fitting is None or fitting.fit != "crop":
         return image_size[0] * image_size[1]
-    boxes = [_centre(image_size, shape) for shape in (size, size[::-1])]
+    boxes = [_centre(image_size, shape) for shape in (fitting.size, fitting.size[::-1])]
     return min((right - left) * (bottom - top) for left, top, right, bottom in boxes)
 
 
@@ -169,11 +234,11 @@ def _turn(image: Image) -> Transpose | None:
         return None
 
 
-def _opaque(image: Image, white: float) -> Image:
+def _opaque(image: Image, black: float, white: float) -> Image:
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
-        scaled = np.rint(_depths(image) * (255.0 / white))
+        scaled = np.rint((_depths(image) - black) * (255.0 / (white - black)))
         return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from thimble.data.image_files import read_image
 from thimble.data.opening import opened
-from thimble.data.pixels import view_of
+from thimble.data.pixels import Fitting, to_picture, view_of
 from thimble.data.sources import SOURCES, recorded_source
 from thimble.errors import UserError
 from thimble.explaining.attribution import grad_cam
@@ -80,9 +80,9 @@ def answer(path: Path, model: Classifier) -> Answer:
         RunError: the model's logits are nan or infinite.
     """
     check_upload(path)
-    size = model.input_size[1:]
+    fitting = Fitting.of(model)
     try:
-        view = view_of(read_image(path, size), size)
+        view = view_of(read_image(path, fitting), fitting)
     except UserError as error:
         raise UserError(str(error).replace(str(path), path.name)) from error
     top = predict(view.pixels, model)[0].top
@@ -123,7 +123,7 @@ def draw_samples(model: Classifier) -> tuple[list[tuple[str, Image.Image]], str]
     if dataset.classes != model.classes:
         return [], f"No examples: the classes of {dataset.name} are not the model's."
     firsts = [int((dataset.labels == label).nonzero()[0]) for label in range(len(dataset.classes))]
-    pictures = [Image.fromarray(dataset.images[index].permute(1, 2, 0).numpy()) for index in firsts]
+    pictures = [to_picture(dataset.images[index]) for index in firsts]
     return list(zip(dataset.classes, pictures, strict=True)), ""
 
 

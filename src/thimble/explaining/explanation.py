@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from thimble.data.pixels import view_of
+from thimble.data.pixels import Fitting, view_of
 from thimble.errors import UserError
 from thimble.measuring.inference import infer
 from thimble.measuring.prediction import named_images
@@ -77,7 +77,7 @@ def explain(
     class_name = take("class_name", class_name, str | None, "a class name")
     classifier = load_model(model)
     chosen = None if class_name is None else find_class(classifier, class_name)
-    named = named_images(images, classifier.input_size[1:])
+    named = named_images(images, Fitting.of(classifier))
     return [_explain(name, image, classifier, chosen) for name, image in named]
 
 
@@ -95,7 +95,7 @@ def find_class(model: Classifier, class_name: str) -> int:
 def _explain(name: str, image: Image.Image, model: Classifier, chosen: int | None) -> Explanation:
     from captum.attr import IntegratedGradients  # here, because the import takes a second
 
-    view = view_of(image, model.input_size[1:])
+    view = view_of(image, Fitting.of(model))
     pixels = view.pixels.unsqueeze(0)
     logits = infer(model, pixels, mean=model.mean, std=model.std)[0]
     predicted = int(logits.argmax())

@@ -66,7 +66,9 @@ class ExportedModel:
         Raises:
             RunError: a logit is nan or infinite.
         """
-        logits = torch.cat([self._logits(batch, flip) for batch in torch.split(images, self.batch)])
+        logits = torch.cat(
+            [self._logits(images[start : start + self.batch], flip) for start in range(0, len(images), self.batch)]
+        )
         if not logits.isfinite().all():
             raise RunError(f"{self.name} returns nan or infinite values: expected finite ones; export the model again")
         return logits
@@ -139,12 +141,13 @@ def _read_claims(metadata: dict[str, Any]) -> dict[str, Any]:
     preprocess = metadata["input"]["type"] == "uint8"
     shape = list(metadata["input"]["shape"][1:])
     data = metadata.get("data")
+    input_size = check_input_size([shape[2], shape[0], shape[1]] if preprocess and len(shape) == 3 else shape)
     return {
         "data": data if isinstance(data, dict) else {},
         "classes": check_classes(metadata["classes"]),
-        "input_size": check_input_size([shape[2], shape[0], shape[1]] if preprocess and len(shape) == 3 else shape),
-        "mean": check_constants("mean", metadata["mean"]),
-        "std": check_constants("std", metadata["std"]),
+        "input_size": input_size,
+        "mean": check_constants("mean", metadata["mean"], input_size[0]),
+        "std": check_constants("std", metadata["std"], input_size[0]),
         "preprocess": preprocess,
         "softmax": metadata["output"] == "probabilities",
     }

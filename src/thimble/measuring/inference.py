@@ -26,8 +26,8 @@ def infer(
     Several threads may use one model at once, also while it trains: each uses its own copy in eval mode (``frozen``).
 
     Args:
-        model: takes normalised float images (N, 3, height, width); its mode does not change.
-        images: uint8 (N, 3, height, width), N at least 1, on any device.
+        model: takes normalised float images (N, channels, height, width); its mode does not change.
+        images: uint8 (N, channels, height, width), N at least 1, on any device.
         mean: per channel, for pixels in 0..1.
         std: per channel, for pixels in 0..1.
         batch_size: images at a time; it limits the memory and does not change the result.
@@ -41,12 +41,15 @@ def infer(
         RunError: a logit is nan or infinite.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
-        raise ValueError(f"images {images.dtype} {tuple(images.shape)}: expected uint8 (N, 3, height, width), N >= 1")
+        raise ValueError(
+            f"images {images.dtype} {tuple(images.shape)}: expected uint8 (N, channels, height, width), N >= 1"
+        )
     parameter = next(model.parameters(), torch.empty(0))
     batches: list[Tensor] = []
     asked = frozen(model) if any(module.training for module in model.modules()) else model
     with torch.inference_mode():
-        for batch in torch.split(images, batch_size):
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
             # Convolutions are fast in channels-last memory; normalize keeps it.
             batch = batch.to(parameter.device, memory_format=torch.channels_last)
             inputs = normalize(batch, mean, std).to(parameter.dtype)

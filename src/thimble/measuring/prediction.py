@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from thimble.data.image_files import read_image
-from thimble.data.pixels import to_input
+from thimble.data.pixels import Fitting, to_input, to_picture
 from thimble.errors import UserError
 from thimble.storage.find import Model, load_model
 from thimble.system.arguments import described, expanded, take
@@ -50,8 +50,8 @@ def predict(
     image: ``model = thimble.load_model("reference")``, then ``predict(path, model)``.
 
     Args:
-        images: a file, a PIL image or several of these; or a uint8 tensor (3, height, width) or (N, 3, height, width),
-            0..255. Images of any size are resized to the model's input size.
+        images: a file, a PIL image or several of these; or a uint8 tensor ([N,] channels, height, width) of 3 or 1
+            channels, 0..255. Images of any size are fitted to the model's input, as its training images were.
         model: a network, or a shipped model's name, a weights file or a run folder.
         top: how many classes to return, at least 1; all classes, if there are fewer.
 
@@ -66,8 +66,8 @@ def predict(
     if top < 1:
         raise UserError(f"top {top}: expected a number of classes of at least 1")
     classifier = load_model(model)
-    size = classifier.input_size[1:]
-    named = [(name, to_input(image, size)) for name, image in named_images(images, size)]
+    fitting = Fitting.of(classifier)
+    named = [(name, to_input(image, fitting)) for name, image in named_images(images, fitting)]
     if not named:
         return []
     inputs = torch.stack([pixels for _, pixels in named])
@@ -80,28 +80,27 @@ def predict(
 
 
 def named_images(
-    images: str | Path | Image.Image | Tensor | Sequence[str | Path | Image.Image], size: tuple[int, int]
+    images: str | Path | Image.Image | Tensor | Sequence[str | Path | Image.Image], fitting: Fitting
 ) -> Iterator[tuple[str, Image.Image]]:
-    """Yield each image with its name; files are read for a network with the input size ``size``, (height, width)."""
+    """Yield each image with its name; files are read as far as a network with this fitting needs them."""
     if isinstance(images, Tensor):
         shape = tuple(images.shape)
-        if images.dtype != torch.uint8 or len(shape) not in (3, 4) or shape[-3] != 3 or 0 in shape[-2:]:
-            raise UserError(f"images {images.dtype} {shape}: expected uint8 ([N,] 3, height, width)")
-        arrays = images.reshape(-1, *shape[-3:]).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        for index, array in enumerate(arrays):
-            yield f"image {index}", Image.fromarray(array)
+        if images.dtype != torch.uint8 or len(shape) not in (3, 4) or shape[-3] not in (1, 3) or 0 in shape[-2:]:
+            raise UserError(f"images {images.dtype} {shape}: expected uint8 ([N,] 3 or 1, height, width)")
+        for index, image in enumerate(images.reshape(-1, *shape[-3:])):
+            yield f"image {index}", to_picture(image)
         return
     if isinstance(images, str | os.PathLike | Image.Image):
         images = [images]
     if not isinstance(images, Iterable):
         raise UserError(f"images are {described(images)}: expected a path, a PIL image, several of these, or a tensor")
     for index, image in enumerate(images):
-        yield _named_image(index, image, size)
+        yield _named_image(index, image, fitting)
 
 
-def _named_image(index: int, image: str | Path | Image.Image, size: tuple[int, int]) -> tuple[str, Image.Image]:
+def _named_image(index: int, image: str | Path | Image.Image, fitting: Fitting) -> tuple[str, Image.Image]:
     if isinstance(image, str | os.PathLike):
-        return str(image), read_image(expanded(image), size)
+        return str(image), read_image(expanded(image), fitting)
     if isinstance(image, Image.Image):
         # An image that PIL opened from a file has its path.
         name = str(getattr(image, "filename", "") or f"image {index}")

@@ -22,6 +22,8 @@ class Classifier(nn.Sequential):
         mean: per channel (red, green, blue; or grey), for pixels in 0..1.
         std: per channel (red, green, blue; or grey), for pixels in 0..1.
         input_size: (channels, height, width) of the training images.
+        fit: how images of another shape are fitted: crop, pad or squash, see ``thimble.data.pixels.Fitting``.
+        depth: the values that become 0 and 255 in grey images of more than 8 bits; None for the range of their format.
         data: the record of the training data, with at least its ``name``; empty if nothing is recorded.
     """
 
@@ -42,6 +44,8 @@ class Classifier(nn.Sequential):
         self.mean: tuple[float, ...] = (0.5,) * input_size[0]
         self.std: tuple[float, ...] = (0.25,) * input_size[0]
         self.input_size: tuple[int, int, int] = input_size
+        self.fit = "crop"
+        self.depth: tuple[float, float] | None = None
         self.data: dict[str, Any] = {}
 
     @property

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from thimble.data.augment.preview import preview
 from thimble.data.augment.settings import AugmentConfig
 from thimble.data.dataset import ImageDataset
+from thimble.data.pixels import to_picture
 from thimble.errors import UserError
 from thimble.explaining.attribution import grad_cam
 from thimble.explaining.picture import heat
@@ -195,7 +196,7 @@ def _mistakes(subject: Subject) -> tuple[Section, Image.Image]:
     if len(worst) > 0:
         maps = grad_cam(subject.model, subject.test.images[worst], predicted[worst])
         for place, (index, seen) in enumerate(zip(worst.tolist(), maps, strict=True)):
-            pixels = Image.fromarray(subject.test.images[index].permute(1, 2, 0).cpu().numpy())
+            pixels = to_picture(subject.test.images[index]).convert("RGB")
             large = pixels.resize(size, Image.Resampling.NEAREST)
             heated = heat(large, seen)
             corner = place % columns * (2 * side + 3 * gap), place // columns * (side + gap)

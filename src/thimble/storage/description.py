@@ -14,6 +14,8 @@ MOST_CLASSES = 10_000
 LONGEST_CLASS_NAME = 1_000
 LARGEST_SIDE = 1024
 """The longest side of a network's input, in pixels."""
+FITS = ("crop", "pad", "squash")
+_DEEPEST = 1e12
 _LARGEST_CONSTANT = 1e4
 """The largest mean and std, for pixels in 0..1. A std has to be at least the inverse, so that pixels stay finite."""
 
@@ -25,15 +27,18 @@ class Description:
     name: str
     arguments: dict[str, Any]
     classes: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     input_size: tuple[int, int, int]
+    fit: str = "crop"
+    depth: tuple[float, float] | None = None
 
     def build(self) -> Classifier:
         """Build the network, with new weights."""
         channels, height, width = self.input_size
         model = build_model(self.name, **self.arguments, in_channels=channels, input_size=(height, width))
         model.classes, model.mean, model.std = self.classes, self.mean, self.std
+        model.fit, model.depth = self.fit, self.depth
         return model
 
 
@@ -51,13 +56,16 @@ def describe_model(metadata: Mapping[str, Any]) -> Description:
     arguments = _check_arguments(metadata["arguments"])
     if arguments.get("num_classes") != len(classes):
         raise ValueError(f"{len(classes)} classes for {arguments.get('num_classes')} logits")
+    input_size = check_input_size(metadata["input_size"])
     return Description(
         name=name,
         arguments=arguments,
         classes=classes,
-        mean=check_constants("mean", metadata["mean"]),
-        std=check_constants("std", metadata["std"]),
-        input_size=check_input_size(metadata["input_size"]),
+        mean=check_constants("mean", metadata["mean"], input_size[0]),
+        std=check_constants("std", metadata["std"], input_size[0]),
+        input_size=input_size,
+        fit=check_fit(metadata.get("fit", "crop")),
+        depth=check_depth(metadata.get("depth")),
     )
 
 
@@ -77,31 +85,59 @@ def check_classes(values: Any) -> tuple[str, ...]:
     return tuple(values)
 
 
-def check_constants(name: Literal["mean", "std"], values: Any) -> tuple[float, float, float]:
-    """Check mean or std, for pixels in 0..1: three numbers that keep normalised pixels finite in float32; std above 0.
+def check_constants(name: Literal["mean", "std"], values: Any, channels: int = 3) -> tuple[float, ...]:
+    """Check mean or std, for pixels in 0..1: numbers that keep normalised pixels finite in float32; std above 0.
 
     Raises:
-        TypeError, ValueError: they are not three such numbers.
+        TypeError, ValueError: they are not such numbers, one for each channel.
     """
     least = 1 / _LARGEST_CONSTANT if name == "std" else -_LARGEST_CONSTANT
     if not isinstance(values, list) or not all(is_number(value) for value in values):
         raise TypeError(f"{name} {_short(values)} is not a list of numbers")
-    if len(values) != 3 or not all(least <= value <= _LARGEST_CONSTANT for value in values):
-        raise ValueError(f"{name} {_short(values)}, expected three numbers from {least:g} to {_LARGEST_CONSTANT:g}")
-    red, green, blue = map(float, values)
-    return red, green, blue
+    if len(values) != channels or not all(least <= value <= _LARGEST_CONSTANT for value in values):
+        raise ValueError(
+            f"{name} {_short(values)}, expected {channels} numbers from {least:g} to {_LARGEST_CONSTANT:g}"
+        )
+    return tuple(map(float, values))
+
+
+def check_fit(value: Any) -> str:
+    """Check how images are fitted: crop, pad or squash.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if not isinstance(value, str) or value not in FITS:
+        raise ValueError(f"fit {_short(value)}, expected {', '.join(FITS)}")
+    return value
+
+
+def check_depth(values: Any) -> tuple[float, float] | None:
+    """Check the range of deep grey images: two finite numbers, the first smaller; or None.
+
+    Raises:
+        TypeError, ValueError: it is no such range.
+    """
+    if values is None:
+        return None
+    if not isinstance(values, list) or len(values) != 2 or not all(is_number(value) for value in values):
+        raise TypeError(f"depth {_short(values)} is not a list of two numbers")
+    black, white = map(float, values)
+    if not -_DEEPEST <= black < white <= _DEEPEST:
+        raise ValueError(f"depth {_short(values)}, expected two numbers, the smaller first, up to {_DEEPEST:g}")
+    return black, white
 
 
 def check_input_size(values: Any) -> tuple[int, int, int]:
-    """Check an input size (channels, height, width): three channels, and sides of 1 to ``LARGEST_SIDE`` pixels.
+    """Check an input size (channels, height, width): 3 or 1 channels, and sides of 1 to ``LARGEST_SIDE`` pixels.
 
     Raises:
         TypeError, ValueError: it is not such a size.
     """
     if not isinstance(values, list) or not all(is_whole(value) for value in values):
         raise TypeError(f"input_size {_short(values)} is not a list of whole numbers")
-    if len(values) != 3 or values[0] != 3 or not all(1 <= value <= LARGEST_SIDE for value in values[1:]):
-        raise ValueError(f"input_size {_short(values)}, expected 3 channels, and sides from 1 to {LARGEST_SIDE}")
+    if len(values) != 3 or values[0] not in (1, 3) or not all(1 <= value <= LARGEST_SIDE for value in values[1:]):
+        raise ValueError(f"input_size {_short(values)}, expected 3 channels or 1, and sides from 1 to {LARGEST_SIDE}")
     channels, height, width = values
     return channels, height, width
 

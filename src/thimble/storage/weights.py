@@ -47,6 +47,8 @@ def save_weights(path: Path, model: Classifier, metadata: dict[str, Any], *, hal
         "mean": model.mean,
         "std": model.std,
         "input_size": model.input_size,
+        "fit": model.fit,
+        "depth": model.depth,
         "num_parameters": model.num_parameters,
         "versions": versions(),
         **metadata,

@@ -7,6 +7,6 @@ from .one_by_one import Augmenter
 from .settings import AugmentConfig
 
 
-def build_augmenter(config: AugmentConfig, mean: tuple[float, float, float]) -> Augmenter | BatchAugmenter:
+def build_augmenter(config: AugmentConfig, mean: tuple[float, ...]) -> Augmenter | BatchAugmenter:
     """Build the augmenter that the configuration names; ``mean`` is the training set's, per channel in 0..1."""
     return BatchAugmenter(config, mean) if config.augmenter == "batched" else Augmenter(config, mean)

@@ -21,7 +21,7 @@ class BatchAugmenter:
         mean: as for ``Augmenter``.
     """
 
-    def __init__(self, config: AugmentConfig, mean: tuple[float, float, float]) -> None:
+    def __init__(self, config: AugmentConfig, mean: tuple[float, ...]) -> None:
         self.config = config
         self.fill = torch.tensor([fill_color(mean)], dtype=torch.uint8)
 

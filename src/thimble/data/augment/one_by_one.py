@@ -26,7 +26,7 @@ class Augmenter:
         mean: the training set's mean colour, per channel in 0..1; CoarseDropout fills its rectangle with it.
     """
 
-    def __init__(self, config: AugmentConfig, mean: tuple[float, float, float]) -> None:
+    def __init__(self, config: AugmentConfig, mean: tuple[float, ...]) -> None:
         self.pipeline = _compose(config, mean)
 
     def __call__(self, images: Images, seed: int) -> Images:
@@ -51,7 +51,7 @@ _COLORS = slice(2, 5)
 _NO_JITTER = {"brightness": (1.0, 1.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0), "hue": (0.0, 0.0)}
 
 
-def _compose(config: AugmentConfig, mean: tuple[float, float, float]) -> Any:
+def _compose(config: AugmentConfig, mean: tuple[float, ...]) -> Any:
     """Build the Albumentations pipeline. Imported here, because importing takes a second, and few verbs need it."""
     # Without this, Albumentations asks a server for its newest version when it is imported.
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"

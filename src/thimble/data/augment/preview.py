@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from thimble.data.dataset import ImageDataset
+from thimble.data.pixels import to_picture
 from thimble.system.names import shortened
 from thimble.system.seeds import derive_seed
 
@@ -38,8 +39,8 @@ def preview(dataset: ImageDataset, config: AugmentConfig, *, seed: int = 0, colu
             continue
         original = dataset.images[members[seed % len(members)]].unsqueeze(0)
         views = augmenter.augment(original.expand(columns, -1, -1, -1), derive_seed(seed, row))
-        for column, pixels in enumerate(torch.cat([original, views]).permute(0, 2, 3, 1)):
+        for column, pixels in enumerate(torch.cat([original, views])):
             left = first if column == 0 else second + (column - 1) * (wide + gap)
-            tile = Image.fromarray(pixels.numpy()).resize((wide, tall), Image.Resampling.NEAREST)
+            tile = to_picture(pixels).convert("RGB").resize((wide, tall), Image.Resampling.NEAREST)
             page.paste(tile, (left, top))
     return page

@@ -60,6 +60,6 @@ class AugmentConfig:
         require_types(self)
 
 
-def fill_color(mean: tuple[float, float, float]) -> tuple[int, ...]:
+def fill_color(mean: tuple[float, ...]) -> tuple[int, ...]:
     """Convert the training set's mean (0..1 per channel) to the colour of a rectangle (0..255 per channel)."""
     return tuple(round(255 * channel) for channel in mean)
