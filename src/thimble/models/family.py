@@ -1,7 +1,8 @@
 """Build the Thimble family: ``thimble-78k``, ``thimble-97k`` and ``thimble-150k``, for the most accuracy per parameter.
 
 Each network is a stem, two stages of equal residual blocks, and a head; ``TABLE`` lists the stages. Most parameters
-work at 16x16, where each makes 256 multiply-adds per image; the others work at 32x32. A block is
+work at 16x16, where each makes 256 multiply-adds per image; the others work at 32x32. The stem brings larger images, of
+64 to 128 pixels, down to 32x32, without more parameters. A block is
 
     depthwise 3x3 -> pointwise, wider -> BatchNorm, ReLU -> pointwise, narrow -> BatchNorm, scaled -> add
 
@@ -59,6 +60,10 @@ _SCALE = 0.2
 """The initial scale of a branch. With 0, the branch would learn nothing in the first step."""
 
 
+_STEM_CHANNELS = 12
+"""Channels inside the stem for images of 128 pixels."""
+
+
 def block(width: int, hidden: int) -> Residual:
     """A residual block that mixes space, then channels: (N, width, h, w) to the same shape."""
     scale = nn.BatchNorm2d(width)
@@ -70,6 +75,24 @@ def block(width: int, hidden: int) -> Residual:
         nn.ReLU(),
         nn.Conv2d(hidden, width, 1, bias=False),
         scale,
+    )
+
+
+def _stem(in_channels: int, width: int, stride: int) -> nn.Sequential:
+    """The first layers: (N, in_channels, h, w) to (N, width, h / stride, w / stride), for a stride of 1 to 4."""
+    if stride < 4:
+        # Squares of 3x3 pixels tile an image of 96 pixels exactly; the others overlap.
+        first = nn.Conv2d(in_channels, width, 3, max(1, stride), padding=0 if stride == 3 else 1, bias=False)
+        return nn.Sequential(first, nn.BatchNorm2d(width), nn.ReLU())
+    # Twice a stride of 2. The few channels between keep it as small as the stem of 3x3.
+    return nn.Sequential(
+        nn.Conv2d(in_channels, _STEM_CHANNELS, 3, 2, padding=1, bias=False),
+        nn.BatchNorm2d(_STEM_CHANNELS),
+        nn.ReLU(),
+        HalvingDepthwise(_STEM_CHANNELS),
+        nn.Conv2d(_STEM_CHANNELS, width, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
     )
 
 
@@ -124,16 +147,14 @@ def thimble(
         num_classes: the number of logits. With more than ten, the network has more parameters than its name says.
         dropout: the probability, in 0..1, of the dropout before the head.
         in_channels: the images' channels.
-        input_size: (height, width) of the images; any.
+        input_size: (height, width) of the images; any. From 64 pixels on, the stem has a stride.
 
     Raises:
         ValueError: its stages in the table have more parameters than its budget.
     """
     budget, stages = TABLE[name]
     width = stages[0].width
-    blocks: dict[str, nn.Module] = {
-        "stem": nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-    }
+    blocks: dict[str, nn.Module] = {"stem": _stem(in_channels, width, min(input_size) // 32)}
     for number, stage in enumerate(stages, start=1):
         if number > 1:
             blocks[f"down{number - 1}"] = nn.Sequential(
