@@ -165,6 +165,8 @@ def check_resumable(run: Path, config: TrainConfig) -> None:
     began, asked = to_dict(read_config(run)), to_dict(config)
     # RunConfig is the list of what is not part of the recipe.
     changeable = {field.name for field in dataclasses.fields(RunConfig)} | PLACES
+    if "path" in _recorded_data(run):
+        changeable.add("data")  # own images may have been moved: ``check_same_data`` compares their content
     for name in sorted(began.keys() - changeable):
         if began[name] != asked[name]:
             flag = "--" + name.replace("_", "-")
