@@ -80,7 +80,7 @@ def test_if_all_or_none_are_right_the_interval_has_a_width(
     low, high = interval(wrong)
     assert low == 0.0
     assert 0.01 < high < 0.15
-    assert interval(torch.tensor([[5]])) == (pytest.approx(5 / (5 + 1.959964**2)), 1.0)
+    assert interval(torch.tensor([[5]])) == pytest.approx((5 / (5 + 1.959964**2), 1.0))
 
 
 @pytest.mark.parametrize(("interval", "value"), OF_CONFUSION)
