@@ -98,7 +98,7 @@ def test_the_card_says_how_images_are_fitted() -> None:
     assert "A classifier of 31x24 grey images into 2 classes" in card
     assert "| input | grey, one channel, 31x24 (width x height)" in card
     assert "whole, with grey (128) at the borders; resized bicubically |" in card
-    assert "| grey of more than 8 bits | values from 100.0 to 40000.0 become 0 to 255 |" in card
+    assert "| grey of more than 8 bits | values from 100 to 40000 become 0 to 255 |" in card
     assert "squashed to the input's shape" in model_card(fitted(Fitting((32, 32), 3, "squash")))
     assert "grey of more than 8 bits |" not in model_card("reference")
 

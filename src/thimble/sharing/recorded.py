@@ -12,6 +12,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from thimble.data.sources import HUB
 from thimble.errors import UserError
 from thimble.measuring.evaluation import Evaluation
 from thimble.storage.environment import read_environment
@@ -95,10 +96,16 @@ def training_of(model: Model, metadata: dict[str, Any]) -> dict[str, Any]:
 def without_places(metadata: dict[str, Any]) -> dict[str, Any]:
     """Copy a weights file's metadata without the settings about where the run was made."""
     recipe = {name: value for name, value in dictionary(metadata, "recipe").items() if name not in _PLACES}
-    for source in ("teacher", "bank"):
-        if isinstance(recipe.get(source), str):
+    for source in ("teacher", "bank", "data"):
+        if isinstance(recipe.get(source), str) and not recipe[source].startswith(HUB):
             recipe[source] = Path(recipe[source]).name
-    return metadata | ({"recipe": recipe} if recipe else {})
+    data = {name: value for name, value in dictionary(metadata, "data").items() if not _is_place(name, value)}
+    return metadata | ({"recipe": recipe} if recipe else {}) | ({"data": data} if data else {})
+
+
+def _is_place(name: str, value: Any) -> bool:
+    """Whether an entry of the data's record is a folder of the user."""
+    return name == "path" and not (isinstance(value, str) and value.startswith(HUB))
 
 
 def dictionary(values: Any, *keys: str) -> dict[str, Any]:
