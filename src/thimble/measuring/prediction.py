@@ -144,7 +144,7 @@ def _expanded(images: Images) -> Images:
     found: list[str | Path | Image.Image] = []
     for image in images:
         path = expanded(image) if isinstance(image, str | os.PathLike) else None
-        found += images_in(path) if path is not None and path.is_dir() else [image]
+        found += images_in(path) if path is not None and os.path.isdir(path) else [image]
     return found
 
 

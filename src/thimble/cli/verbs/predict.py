@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from thimble.cli.options import Paths, fail, print_json, say
@@ -40,7 +41,7 @@ def predict(images: Paths, model: str = "reference", top: int = 5, csv: Path | N
 
     for path in images:
         try:
-            paths += images_in(path) if path.is_dir() else [path]
+            paths += images_in(path) if os.path.isdir(path) else [path]
         except UserError as error:
             failed(error)
     with counted("images", paths) as steps:
