@@ -19,6 +19,7 @@ from thimble.storage.weights import save_weights
 
 RECIPE = {
     "model": "reference",
+    "data": "/home/somebody/photos",
     "epochs": 2,
     "batch_size": 16,
     "optimizer": "sgd",

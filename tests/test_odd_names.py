@@ -29,9 +29,10 @@ from thimble.measuring.prediction import Prediction
 from thimble.measuring.summary import summarize
 from thimble.models import build_model
 from thimble.models.classifier import Classifier
-from thimble.reporting import figures as plots
+from thimble.reporting import class_figures, figures
+from thimble.reporting.content import Plot, Subject
 from thimble.reporting.report import render
-from thimble.reporting.sections import Subject, sections_of
+from thimble.reporting.sections import sections_of
 from thimble.storage.weights import save_weights
 from thimble.system.names import shown
 from thimble.training.config import TrainConfig
@@ -179,10 +180,8 @@ def test_a_report_shows_names_as_text(subject: Subject) -> None:
 
 
 def test_a_drawing_in_a_page_keeps_its_texts() -> None:
-    figure = plots.per_class({'id="x" #1b1f24 url(#': 0.5}, 0.5)
-    from thimble.reporting.sections import Plot
-
-    inline = Plot("name", "", "", plots.to_svg(figure)).inline
+    figure = class_figures.per_class({'id="x" #1b1f24 url(#': 0.5}, 0.5)
+    inline = Plot("name", "", "", figures.to_svg(figure)).inline
     assert 'id="x" #1b1f24 url(#' in inline
     assert 'id="name-figure_1"' in inline
     assert "currentColor" in inline

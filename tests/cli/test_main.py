@@ -119,7 +119,7 @@ def test_resume_takes_the_settings_of_the_run(
         (["train", "--mix-ramp", "0.5", "0.2"], "--mix-ramp (0.5, 0.2): expected two increasing fractions from 0 to 1"),
         (["train", "--teacher", "nothing"], "no model 'nothing'"),
         (["predict", "x.png", "--model", "nothing"], "no model 'nothing'"),
-        (["predict"], "expected thimble predict IMAGE..."),
+        (["predict"], "expected thimble predict PATH..."),
         (["explain"], "expected thimble explain IMAGE..."),
         (["train", "--colour", "green"], "Unrecognized options: --colour, green; see thimble train --help"),
         (["train", "--epochs", "many"], "Error parsing --epochs: "),

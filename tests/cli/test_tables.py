@@ -1,16 +1,18 @@
-"""The progress bars of a training."""
+"""The tables that the verbs print, and the progress bars of a training."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 from training_runs import history
 
 import thimble.cli.tables
-from thimble.cli.tables import print_comparison
+from thimble.cli.tables import print_comparison, print_evaluation
 from thimble.cli.training_bars import TrainingConsole
 from thimble.measuring.comparison import ComparedModel, Comparison, Pair
+from thimble.measuring.evaluation import Evaluation
 from thimble.training.config import TrainConfig
 from thimble.training.progress import Progress
 
@@ -52,3 +54,51 @@ def test_the_tables_fit_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert sum(line.count("a" * 10) for line in long.splitlines()) > 8  # folded, not cut
     assert all(len(line) <= 80 for line in (ordinary + long).splitlines())
     assert "…" not in ordinary + long
+
+
+def evaluation(num_classes: int, images: int = 30) -> Evaluation:
+    """Each class has as many images; those of every second one are all predicted as the class before."""
+    names = [f"a long class name {number}" for number in range(num_classes)]
+    counts = [[0] * num_classes for _ in names]
+    for index in range(num_classes):
+        counts[index][index - index % 2] = images
+    share = {name: 1.0 - index % 2 for index, name in enumerate(names)}
+    return Evaluation("m", "d", images * num_classes, False, 0.5, (0.4, 0.6), share, counts, 1.0, 0.1, "test")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("num_classes", [2, 10, 16, 81, 242])
+def test_an_evaluation_fits_whatever_the_number_of_classes(
+    num_classes: int, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("thimble.cli.tables.console_for_output", lambda: thimble.cli.tables._Console(width=width))
+    print_evaluation(evaluation(num_classes))
+    out = capsys.readouterr().out
+    assert all(len(line) <= width for line in out.splitlines())
+    assert len(out.splitlines()) < 65
+    assert "…" not in out
+    for word in ("top-1 accuracy", "balanced accuracy", "macro F1", "recall", "precision"):
+        assert word in out
+    fits = num_classes <= 10 or (num_classes == 16 and width == 120)
+    assert ("Confusion matrix" in out) == fits
+    assert ("The most frequent mistakes" in out) != fits
+    assert (f"The 10 classes of {num_classes} with the lowest recall" in out) == (num_classes > 20)
+
+
+def test_an_evaluation_says_what_there_is_and_warns(capsys: pytest.CaptureFixture[str]) -> None:
+    print_evaluation(dataclasses.replace(evaluation(2, 5), auroc=0.75, auroc_interval=(0.5, 0.9), part="all"))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "m on 10 images of d" in out
+    assert "area under the ROC curve 75.00% 50.00-90.00%" in out
+    assert "top-5" not in out
+    assert "2 of 2 classes have fewer than 10 images:" in out
+    nothing = evaluation(2)
+    nothing = dataclasses.replace(nothing, confusion=[[30, 0], [0, 0]])
+    print_evaluation(nothing)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "a long class name 1 0 - - - - -" in out
+    assert "nan" not in out
+    print_evaluation(dataclasses.replace(evaluation(30), top5_accuracy=0.9))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "top-5 accuracy 90.00%" in out
+    assert "a long class name 1 a long class name 0 30 100.0%" in out

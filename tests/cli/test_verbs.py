@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import errno
+import io
 import json
 import re
 from pathlib import Path
@@ -55,6 +58,75 @@ def test_predict_answers_for_the_good_images_and_names_the_bad(
 
     assert cli.main(["predict", names[0], "--model", str(weights), "--top", "3"]) == 0
     assert capsys.readouterr().out.count("%") == 3
+
+
+def test_predict_takes_folders_and_writes_csv(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my photos"
+    (folder / "more").mkdir(parents=True)
+    names = ["1.png", "2.png", "10.png", "more/=a,b.png"]
+    for name in names:
+        Image.new("RGB", (40, 40), "red").save(folder / name)
+    (folder / "half.jpg").write_bytes(b"\xff\xd8\xff")
+    (folder / ".hidden.png").write_text("x")
+    sheet = tmp_path / "out" / "answers.csv"
+    verb = ["predict", str(folder), "--model", str(tiny_weights), "--csv", str(sheet), "--top", "2"]
+    assert cli.main(verb) == 2
+    captured = capsys.readouterr()
+    assert "half.jpg is" in one_line(captured.err)
+    assert f"wrote {sheet}: 4 images" in captured.out
+    header, *rows = csv.reader(io.StringIO(sheet.read_text("utf-8")))
+    assert header == ["image", "class", "probability", "class_2", "probability_2"]
+    assert [row[0] for row in rows] == [str(folder / name) for name in names]
+    assert all(0 < float(row[4]) <= float(row[2]) < 1 for row in rows)
+
+    assert cli.main([*verb[:-2], "--json"]) == 2
+    captured = capsys.readouterr()
+    assert [Path(each["image"]).name for each in json.loads(captured.out)] == [Path(name).name for name in names]
+
+
+def test_of_many_images_the_table_has_one_line_each(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(21):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    assert cli.main(["predict", str(tmp_path), "--model", str(tiny_weights)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("%") == 21
+    assert captured.err == ""  # no terminal, no bar
+
+
+def test_a_csv_that_cannot_be_written_is_refused_before_the_work(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    verb = ["predict", str(tmp_path), "--model", str(tiny_weights), "--csv"]
+    assert cli.main([*verb, str(tmp_path)]) == 2
+    assert "it is a folder" in one_line(capsys.readouterr().err)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert cli.main([*verb, str(tmp_path / "a.csv")]) == 1
+    assert "No space left on device; free some space" in one_line(capsys.readouterr().err)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.safetensors", "x.png"]
+
+
+def test_predict_names_an_empty_folder_and_goes_on(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    verb = ["predict", str(tmp_path / "empty"), "--model", str(tiny_weights), "--csv", str(tmp_path / "a.csv")]
+    assert cli.main(verb) == 2
+    captured = capsys.readouterr()
+    assert "empty has no images" in one_line(captured.err)
+    assert captured.out == ""
+    assert not (tmp_path / "a.csv").exists()
+    assert cli.main(["predict", str(tmp_path / "empty"), str(tmp_path / "x.png"), "--model", str(tiny_weights)]) == 2
+    assert "x.png" in capsys.readouterr().out
 
 
 def test_predict_refuses_a_top_of_nothing(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -10,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from thimble.measuring import metrics, statistics
+from thimble.measuring import metrics
 
 OF_LOGITS = [
     metrics.accuracy,
     metrics.per_class_accuracy,
     metrics.confusion_matrix,
+    functools.partial(metrics.top_accuracy, num_guesses=2),
     metrics.negative_log_likelihood,
     metrics.expected_calibration_error,
 ]
@@ -65,6 +67,79 @@ def test_rows_of_the_confusion_are_true_and_columns_predicted() -> None:
     assert metrics.confusion_matrix(logits, torch.tensor([0, 0, 1])).tolist() == [[0, 2, 0], [0, 1, 0], [0, 0, 0]]
 
 
+def test_precision_recall_and_f1_against_plain_loops(batch: tuple[Tensor, Tensor]) -> None:
+    logits, labels = batch
+    predicted, confusion = logits.argmax(1), metrics.confusion_matrix(*batch)
+    recalls, precisions, scores = [], [], []
+    for number in range(7):
+        right = sum(1 for true, taken in zip(labels, predicted, strict=True) if true == taken == number)
+        recalls.append(right / sum(1 for true in labels if true == number))
+        precisions.append(right / sum(1 for taken in predicted if taken == number))
+        scores.append(2 * precisions[-1] * recalls[-1] / (precisions[-1] + recalls[-1]))
+    assert metrics.recall(confusion).tolist() == pytest.approx(recalls)
+    assert metrics.precision(confusion).tolist() == pytest.approx(precisions)
+    assert metrics.f1(confusion).tolist() == pytest.approx(scores)
+    assert metrics.balanced_accuracy(confusion) == pytest.approx(np.mean(recalls))
+    assert metrics.macro_f1(confusion) == pytest.approx(np.mean(scores))
+
+
+def test_classes_without_images_or_predictions() -> None:
+    """The third class has no images; the second is never predicted; the third is, once."""
+    confusion = torch.tensor([[3, 0, 1], [2, 0, 0], [0, 0, 0]])
+    assert metrics.recall(confusion).tolist() == pytest.approx([0.75, 0.0, math.nan], nan_ok=True)
+    assert metrics.precision(confusion).tolist() == pytest.approx([0.6, math.nan, 0.0], nan_ok=True)
+    assert metrics.f1(confusion).tolist() == pytest.approx([6 / 9, 0.0, math.nan], nan_ok=True)
+    assert metrics.balanced_accuracy(confusion) == 0.375
+    assert metrics.macro_f1(confusion) == pytest.approx(3 / 9)
+
+
+def test_top_accuracy_counts_the_first_guesses(batch: tuple[Tensor, Tensor]) -> None:
+    logits, labels = batch
+    ranks = [(row > row[label]).sum().item() for row, label in zip(logits, labels, strict=True)]
+    for guesses in (1, 3, 7, 99):
+        expected = np.mean([rank < guesses for rank in ranks])
+        assert metrics.top_accuracy(logits, labels, guesses) == pytest.approx(expected)
+
+
+@pytest.fixture
+def two() -> tuple[Tensor, Tensor]:
+    """200 images of two classes, with many equal scores."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(2, (200,), generator=generator)
+    score = (torch.randn(200, generator=generator) + labels).mul(2).round()
+    return torch.stack([score.neg(), score], 1), labels
+
+
+def test_auroc_is_the_share_of_pairs_in_order(two: tuple[Tensor, Tensor]) -> None:
+    logits, labels = two
+    score = logits[:, 1] - logits[:, 0]
+    pairs = [(a, b) for a in score[labels == 1].tolist() for b in score[labels == 0].tolist()]
+    expected = np.mean([1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs])
+    assert 0.6 < expected < 0.9
+    assert metrics.auroc(logits, labels) == pytest.approx(expected)
+    assert metrics.auroc(logits.flip(1), 1 - labels) == pytest.approx(expected)  # the classes swapped
+    assert metrics.auroc(logits.flip(1), labels) == pytest.approx(1 - expected)
+
+
+def test_the_area_under_the_roc_curve_is_the_auroc(two: tuple[Tensor, Tensor]) -> None:
+    false, true = metrics.roc_curve(*two)
+    assert [rates[end].item() for rates in (false, true) for end in (0, -1)] == [0, 1, 0, 1]
+    assert (false.diff() >= 0).all()
+    assert (true.diff() >= 0).all()
+    assert torch.trapezoid(true, false).item() == pytest.approx(metrics.auroc(*two))
+
+
+def test_auroc_of_extremes() -> None:
+    huge = torch.tensor([[500.0, -500.0], [100.0, -100.0], [-300.0, 300.0], [-200.0, 200.0]])
+    assert metrics.auroc(huge, torch.tensor([0, 0, 1, 1])) == 1.0
+    assert metrics.auroc(huge, torch.tensor([1, 1, 0, 0])) == 0.0
+    # The probabilities of the last two are both 1 in float64; the logits still tell them apart.
+    assert metrics.auroc(huge, torch.tensor([0, 0, 1, 0])) == 1.0
+    assert math.isnan(metrics.auroc(huge, torch.zeros(4, dtype=torch.int64)))
+    with pytest.raises(ValueError, match="expected two classes"):
+        metrics.auroc(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))
+
+
 def test_a_class_without_images_has_no_accuracy() -> None:
     result = metrics.per_class_accuracy(torch.eye(3)[[0, 2]], torch.tensor([0, 0])).tolist()
     assert result[0] == 0.5
@@ -108,38 +183,6 @@ def test_huge_logits_do_not_overflow() -> None:
     assert metrics.negative_log_likelihood(torch.tensor([[1e30, -1e30]]), torch.tensor([0])) == 0.0
 
 
-def test_wilson_interval_of_850_of_1000() -> None:
-    """By hand: (0.85 + 0.0019207) / 1.0038415 +- 1.9524639 * sqrt(0.0001275 + 0.00000096036)."""
-    assert statistics.wilson_interval(850, 1000) == pytest.approx((0.8265313, 0.8707899), abs=1e-7)
-
-
-@pytest.mark.parametrize(("correct", "images"), [(1, 2), (9000, 10000), (3, 1000)])
-def test_wilson_ends_are_1_96_standard_errors_from_the_share(correct: int, images: int) -> None:
-    """Its definition: at each end p, the share found lies 1.96 standard errors of p away."""
-    for end in statistics.wilson_interval(correct, images):
-        distance = abs(correct / images - end) / math.sqrt(end * (1 - end) / images)
-        assert distance == pytest.approx(1.959964, abs=1e-5)
-
-
-def test_wilson_at_the_ends() -> None:
-    low, high = statistics.wilson_interval(0, 10)
-    assert low == 0.0
-    assert high == pytest.approx(0.277533, abs=1e-6)
-    assert statistics.wilson_interval(10, 10) == pytest.approx((1 - high, 1.0))
-    assert statistics.wilson_interval(10, 10)[1] == 1.0
-
-
-@pytest.mark.parametrize(("correct", "images"), [(1, 0), (0, 0), (-1, 5), (6, 5)])
-def test_wilson_refuses_impossible_counts(correct: int, images: int) -> None:
-    with pytest.raises(ValueError, match=f"{correct} correct of {images} images"):
-        statistics.wilson_interval(correct, images)
-
-
-def test_wilson_refuses_certainty() -> None:
-    with pytest.raises(ValueError, match=r"confidence 1\.0"):
-        statistics.wilson_interval(5, 10, confidence=1.0)
-
-
 @pytest.mark.parametrize("metric", OF_LOGITS)
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),
@@ -161,69 +204,3 @@ def test_malformed_input_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         metric(logits, labels)
-
-
-def answers(only_a: int, only_b: int, both: int = 3, neither: int = 2) -> tuple[Tensor, Tensor]:
-    """Which images two models have right, in so many images of each kind."""
-    a = [True] * only_a + [False] * only_b + [True] * both + [False] * neither
-    b = [False] * only_a + [True] * only_b + [True] * both + [False] * neither
-    return torch.tensor(a), torch.tensor(b)
-
-
-@pytest.mark.parametrize(
-    ("only_a", "only_b", "p_value"),
-    [
-        (1, 0, 1.0),  # 2 * 1/2
-        (0, 5, 2 / 32),
-        (1, 7, 2 * (1 + 8) / 256),
-        (5, 15, 2 * (1 + 20 + 190 + 1140 + 4845 + 15504) / 2**20),
-        (4, 4, 1.0),
-    ],
-)
-def test_mcnemar_by_hand(only_a: int, only_b: int, p_value: float) -> None:
-    """Twice the binomial tail of the smaller count; images that both or neither have right do not matter."""
-    a, b = answers(only_a, only_b)
-    assert statistics.mcnemar(a, b) == pytest.approx((only_a, only_b, p_value), rel=1e-9)
-    assert statistics.mcnemar(b, a) == pytest.approx((only_b, only_a, p_value), rel=1e-9)
-    more = answers(only_a, only_b, both=500, neither=100)
-    assert statistics.mcnemar(*more) == statistics.mcnemar(a, b)
-
-
-def test_mcnemar_of_models_that_never_disagree() -> None:
-    assert statistics.mcnemar(*answers(0, 0)) == (0, 0, 1.0)
-
-
-def test_mcnemar_is_symmetric_and_a_probability() -> None:
-    generator = torch.Generator().manual_seed(0)
-    for number in range(1, 40):
-        a, b = torch.rand(2, 7 * number, generator=generator) < 0.7
-        only_a, only_b, p_value = statistics.mcnemar(a, b)
-        assert 0 <= p_value <= 1
-        assert statistics.mcnemar(b, a) == (only_b, only_a, p_value)
-
-
-@pytest.mark.parametrize(
-    ("a", "b"),
-    [
-        (torch.zeros(3), torch.zeros(3, dtype=torch.bool)),
-        (torch.zeros(3, dtype=torch.bool), torch.zeros(3, dtype=torch.int64)),
-        (torch.zeros(3, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)),
-        (torch.zeros(3, 1, dtype=torch.bool), torch.zeros(3, 1, dtype=torch.bool)),
-        (torch.zeros(0, dtype=torch.bool), torch.zeros(0, dtype=torch.bool)),
-        (torch.tensor(True), torch.tensor(True)),
-    ],
-)
-def test_mcnemar_refuses_what_are_no_answers(a: Tensor, b: Tensor) -> None:
-    with pytest.raises(ValueError, match="expected bool"):
-        statistics.mcnemar(a, b)
-
-
-def test_holm_by_hand() -> None:
-    """0.01 by 4, 0.02 by 3, 0.022 by 2 (but not below 0.06), 0.9 by 1; the order is kept."""
-    assert statistics.holm([0.02, 0.9, 0.01, 0.022]) == pytest.approx([0.06, 0.9, 0.04, 0.06])
-    assert statistics.holm([0.3]) == [0.3]
-    assert statistics.holm([0.6, 0.7]) == [1.0, 1.0]
-    assert statistics.holm([]) == []
-    for wrong in (-0.1, 1.1, math.nan):
-        with pytest.raises(ValueError, match=r"expected a number in 0\.\.1"):
-            statistics.holm([0.5, wrong])

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from colour_network import plain
 from PIL import Image
+from torch import Tensor
 
+import thimble.measuring.prediction
 from thimble.errors import UserError
-from thimble.measuring.prediction import Prediction, predict
+from thimble.measuring.inference import infer
+from thimble.measuring.prediction import Prediction, predict, predict_files, to_csv
 from thimble.models.classifier import Classifier
 
 
@@ -40,6 +46,57 @@ def test_predict_takes_files_pil_images_and_tensors_alike(colours: Classifier, t
     assert [prediction.image for prediction in by_tensors] == ["image 0", "image 1"]
     assert [prediction.top for prediction in by_tensors] == [prediction.top for prediction in by_paths]
     assert predict([], colours) == []
+
+
+def test_a_folder_stands_for_its_images(colours: Classifier, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    for name, channel in (("img10.png", 0), ("img2.png", 1), ("deep/x.png", 2)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(plain(channel)[0].permute(1, 2, 0).numpy()).save(folder / name)
+    found = predict(folder, colours)
+    assert [Path(each.image).name for each in found] == ["x.png", "img2.png", "img10.png"]
+    assert [each.top[0][0] for each in found] == ["blue", "green", "red"]
+    assert predict([str(folder), folder / "img2.png"], colours) == [*found, found[1]]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="has no images"):
+        predict(tmp_path / "empty", colours)
+
+
+def test_many_files_are_predicted_in_batches_and_the_unreadable_are_told(
+    colours: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def noted(model: Classifier, images: Tensor, **options: Any) -> Tensor:
+        sizes.append(len(images))
+        return infer(model, images, **options)
+
+    monkeypatch.setattr(thimble.measuring.prediction, "infer", noted)
+    paths = [tmp_path / f"{number}.png" for number in range(140)]
+    for number, path in enumerate(paths):
+        if number % 70 == 5:
+            path.write_text("no image")
+        else:
+            Image.fromarray(plain(number % 3)[0].permute(1, 2, 0).numpy()).save(path)
+    errors: list[UserError] = []
+    found = list(predict_files(paths, colours, top=1, failed=errors.append))
+    assert sizes == [64, 64, 10]
+    assert [str(error).split(" is ")[0] for error in errors] == [str(paths[5]), str(paths[75])]
+    assert [each.image for each in found] == [str(path) for path in paths if path not in (paths[5], paths[75])]
+    assert found[0].top[0][0] == "red"
+    assert found == predict([each.image for each in found], colours, top=1)
+
+
+def test_csv_has_a_row_for_each_image_with_names_as_they_are() -> None:
+    names = ['=1+2,"x".png', "two\nlines.png", "猫.png"]
+    found = [Prediction(name, (("cat", 0.75), ("-dog", 0.25))) for name in names]
+    text = to_csv(found)
+    assert text.splitlines()[0] == "image,class,probability,class_2,probability_2"
+    assert list(csv.reader(io.StringIO(text, newline="")))[1:] == [
+        [name, "cat", "0.750000", "-dog", "0.250000"] for name in names
+    ]
+    assert to_csv([Prediction("a", (("cat", 1.0),))]) == "image,class,probability\na,cat,1.000000\n"
+    assert to_csv([]) == ""
 
 
 def test_predict_brings_images_to_height_and_width_of_the_model(colours: Classifier) -> None:

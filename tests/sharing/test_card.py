@@ -97,7 +97,9 @@ def test_the_hubs_own_reader_accepts_it(name: str, tmp_path: Path) -> None:
     path = write_card(name, tmp_path / "card.md")
     card = hub.ModelCard.load(path)
     assert card.content == path.read_text()
-    assert [result.metric_type for result in card.data.eval_results] == ["accuracy", "nll", "ece"]
+    assert [result.metric_type for result in card.data.eval_results] == [
+        *("accuracy", "balanced_accuracy", "f1", "nll", "ece"),
+    ]
     assert card.data.model_name == name
 
 
@@ -115,6 +117,33 @@ def test_the_card_of_a_run(run: Path) -> None:
     assert "CIFAR" not in card
     assert "float16" not in card
     assert "Measured at the end of training." in card
+
+
+def test_the_figures_for_unequal_classes(run: Path, drawn: tuple[Classifier, dict[str, Any]]) -> None:
+    """Also of files that do not record them, but the confusion matrix; those of the logits only if recorded."""
+    test = evaluate(drawn[0], shapes10(40, seed=2))
+    card = model_card(run)
+    low, high = test.balanced_accuracy_interval
+    assert f"{test.balanced_accuracy:.2%} (95% interval {low:.2%} to {high:.2%}) |" in card
+    assert f"| {test.macro_f1:.2%} (95% interval" in card
+    assert "\n| images of each class | 4 |\n" in card
+    assert "\n10 of 10 classes have fewer than 10 images: circle (4), " in card
+    assert "ROC" not in card
+    old = {name: drawn[1]["metrics"]["test"][name] for name in OLD_FIGURES}
+    rewrite(run / "model.safetensors", metrics={"test": old})
+    assert f"{test.balanced_accuracy:.2%} (95% interval" in model_card(run)
+    assert "test images of shapes10 | |" in model_card(run)
+    rewrite(run / "model.safetensors", metrics={"test": old | {"auroc": 0.75, "auroc_interval": [0.7, 0.8]}})
+    assert "| area under the ROC curve | 75.00% (95% interval 70.00% to 80.00%) |" in model_card(run)
+    rewrite(run / "model.safetensors", metrics={"test": old | {"auroc": "x", "top5_accuracy": 0.5}})
+    assert "ROC" not in model_card(run)
+    assert "| the class is among the five most probable | 50.00% |" in model_card(run)
+
+
+OLD_FIGURES = (
+    *("model", "data", "num_images", "flip", "accuracy", "accuracy_interval"),
+    *("per_class_accuracy", "confusion", "nll", "ece"),
+)
 
 
 def test_nobodys_folders_are_told(run: Path) -> None:
@@ -185,6 +214,9 @@ def test_names_that_would_break_markdown_and_yaml(run: Path, drawn: tuple[Classi
         {"accuracy_interval": [0.1]},
         {"per_class_accuracy": [1]},
         {"confusion": 3},
+        {"confusion": [[40]]},
+        {"confusion": [[4] * 10] * 10},
+        {"confusion": [[-1] * 10] * 9 + [[13] * 10]},
     ],
 )
 def test_a_test_that_is_none_is_not_told(run: Path, drawn: tuple[Classifier, dict[str, Any]], test: Any) -> None:
@@ -212,7 +244,8 @@ def test_an_environment_without_a_command(run: Path, content: str) -> None:
 
 def test_it_is_measured_when_asked_for(run: Path, drawn: tuple[Classifier, dict[str, Any]]) -> None:
     card = model_card(run, measure=True, data=shapes10(30, seed=4))
-    assert "| on the 30 test images of shapes10 | |" in card
+    assert "| on 30 images of shapes10 | |" in card  # given ones: nobody says that they are the test part
+    assert "split" not in front(card)["model-index"][0]["results"][0]["dataset"]
     assert f"**{evaluate(drawn[0], shapes10(30, seed=4)).accuracy:.2%}**" in card
     assert "Measured with this weights file, for this card." in card
 

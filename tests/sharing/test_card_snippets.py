@@ -19,8 +19,9 @@ from places import ROOT
 from thimble.data.image_files import read_image
 from thimble.data.pixels import Fitting, to_input
 from thimble.measuring.prediction import predict
+from thimble.models import build_model
+from thimble.models.classifier import Classifier
 from thimble.sharing.card import model_card
-from thimble.storage.find import load_pretrained
 
 __all__ = ["drawn", "run"]
 
@@ -33,12 +34,28 @@ def test_its_python_is_python(run: Path) -> None:
             compile(block, "card", "exec")
 
 
-@pytest.mark.parametrize("page", ["card", "docs/export.md"])
+def fitted(fitting: Fitting) -> Classifier:
+    """A network whose images are fitted so."""
+    model = build_model("tiny", num_classes=2, in_channels=fitting.channels, input_size=fitting.size)
+    model.fit, model.depth = fitting.fit, fitting.depth
+    return model
+
+
+FITTINGS = [
+    *(Fitting((32, 32), channels, fit) for channels in (3, 1) for fit in ("crop", "pad", "squash")),
+    Fitting((24, 31), 1, "pad", (100.0, 40_000.0)),
+    Fitting((31, 24), 3, "crop", (0.0, 4095.0)),
+]
+
+
+@pytest.mark.parametrize("source", ["docs/export.md", "reference", *FITTINGS], ids=str)
 def test_its_pixels_without_pytorch_are_thimbles(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: str | Fitting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Turned by EXIF, transparent in every way, grey of 16 bits: what the snippet hands to the session."""
-    text = model_card("reference") if page == "card" else (ROOT / page).read_text("utf-8")
+    fitting = source if isinstance(source, Fitting) else Fitting((32, 32))
+    model = fitted(source) if isinstance(source, Fitting) else source
+    text = (ROOT / model).read_text("utf-8") if model == "docs/export.md" else model_card(model)
     (snippet,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "onnxruntime" in block)
     seen: list[Any] = []
 
@@ -71,21 +88,34 @@ def test_its_pixels_without_pytorch_are_thimbles(
         exec(snippet, {})
         assert capsys.readouterr().out == "b\n"
         assert seen[-1].dtype == np.uint8
-        assert np.array_equal(seen[-1][0], to_input(read_image("photo.jpg"), Fitting((32, 32))).permute(1, 2, 0))
+        expected = to_input(read_image("photo.jpg", fitting), fitting).permute(1, 2, 0)
+        assert np.array_equal(seen[-1], expected[None])
     assert len(seen) == 9
 
 
-def test_its_pixels_with_torch_hub_are_thimbles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_card_says_how_images_are_fitted() -> None:
+    card = model_card(fitted(Fitting((24, 31), 1, "pad", (100.0, 40_000.0))))
+    assert "A classifier of 31x24 grey images into 2 classes" in card
+    assert "| input | grey, one channel, 31x24 (width x height)" in card
+    assert "whole, with grey (128) at the borders; resized bicubically |" in card
+    assert "| grey of more than 8 bits | values from 100 to 40000 become 0 to 255 |" in card
+    assert "squashed to the input's shape" in model_card(fitted(Fitting((32, 32), 3, "squash")))
+    assert "grey of more than 8 bits |" not in model_card("reference")
+
+
+@pytest.mark.parametrize("fitting", [Fitting((32, 32)), Fitting((24, 31), 1, "pad")], ids=str)
+def test_its_pixels_with_torch_hub_are_thimbles(
+    fitting: Fitting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fitted(fitting)
     (snippet,) = (
-        block
-        for block in re.findall(r"```python\n(.*?)```", model_card("reference"), re.DOTALL)
-        if "torch.hub" in block
+        block for block in re.findall(r"```python\n(.*?)```", model_card(model), re.DOTALL) if "torch.hub" in block
     )
     monkeypatch.chdir(tmp_path)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 77, 4), np.uint8))
     image.save("photo.jpg", format="PNG")
-    monkeypatch.setattr(torch.hub, "load", lambda *_: load_pretrained("reference"))
+    monkeypatch.setattr(torch.hub, "load", lambda *_: model.eval())
     found: dict[str, Any] = {}
     exec(snippet, found)
-    assert predict("photo.jpg")[0].top[0][0] == found["model"].classes[found["logits"][0].argmax()]
-    assert torch.equal((found["pixels"][0] * 255).round().to(torch.uint8), to_input(image, Fitting((32, 32))))
+    assert predict("photo.jpg", model)[0].top[0][0] == found["model"].classes[found["logits"][0].argmax()]
+    assert torch.equal((found["pixels"][0] * 255).round().to(torch.uint8), to_input(image, fitting))

@@ -96,13 +96,24 @@ def test_where_a_run_was_made_stays_here(model: Classifier, tmp_path: Path) -> N
         "data_dir": "/home/somebody/data",
         "runs": "/home/somebody/runs",
         "teacher": "runs/secret/best",
+        "data": "/home/somebody/photos",
     }
-    save_weights(tmp_path / "mine.safetensors", model, {"recipe": recipe})
+    data = {"name": "photos", "path": "/home/somebody/photos", "sha256": "ab"}
+    save_weights(tmp_path / "mine.safetensors", model, {"recipe": recipe, "data": data})
     HubClassifier.of(tmp_path / "mine.safetensors").save_pretrained(tmp_path / "out")
     for file in (tmp_path / "out").iterdir():
         assert b"somebody" not in file.read_bytes()
         assert b"secret" not in file.read_bytes()
-    assert HubClassifier.from_pretrained(tmp_path / "out").metadata["recipe"] == {"epochs": 3, "teacher": "best"}
+    found = HubClassifier.from_pretrained(tmp_path / "out")
+    assert found.metadata["recipe"] == {"epochs": 3, "teacher": "best", "data": "photos"}
+    assert found.data == {"name": "photos", "sha256": "ab"}
+
+
+def test_how_images_are_fitted_goes_with_the_model(model: Classifier, tmp_path: Path) -> None:
+    model.fit, model.depth = "pad", (10.0, 4000.0)
+    HubClassifier.of(model).save_pretrained(tmp_path / "out")
+    found = HubClassifier.from_pretrained(tmp_path / "out")
+    assert (found.fit, found.depth) == ("pad", (10.0, 4000.0))
 
 
 def test_the_config_says_what_the_network_is(run: Path, tmp_path: Path) -> None:

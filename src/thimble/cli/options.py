@@ -17,6 +17,7 @@ Flat = tyro.conf.arg(name="")
 Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Models = Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")]
 Images = Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")]
+Paths = Annotated[list[Path], tyro.conf.Positional, tyro.conf.arg(metavar="PATH...")]
 Data = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(SOURCES)},PATH}}")]
 """A dataset's name, or the path to one."""
 

@@ -5,6 +5,7 @@ Names of files and classes are printed literally: no text is read as markup, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from rich import box
@@ -21,6 +22,13 @@ from thimble.measuring.evaluation import Evaluation
 from thimble.measuring.prediction import Prediction
 from thimble.measuring.summary import Summary
 from thimble.system.names import shown
+
+MANY_CLASSES = 20
+"""Beyond this number of classes, tables show only the worst, and no confusion matrix."""
+
+_MANY_IMAGES = 20
+_WORST = 10
+_NAME_WIDTH = 12
 
 
 class _Console(Console):
@@ -52,45 +60,103 @@ def _table(title: str, *columns: str, left: int = 1) -> Table:
 
 
 def print_evaluation(result: Evaluation) -> None:
-    """Print the headline figures, the accuracy of each class, and the confusion matrix."""
+    """Print the headline figures, the classes, and what they are confused with; of many classes, the worst."""
     console, names = console_for_output(), list(result.per_class_accuracy)
-    low, high = result.accuracy_interval
     flip = ", test-time augmentation: flip" if result.flip else ""
-    title = f"{result.model} on {result.num_images:,} test images of {result.data}{flip}"
-    headline = _table(shown(title), "measure", "value")
-    headline.add_row("top-1 accuracy", f"{result.accuracy:.2%}")
-    headline.add_row("95% interval (Wilson)", f"{low:.2%} to {high:.2%}")
+    headline = _table(shown(f"{result.model} on {result.subject}{flip}"), "measure", "value", "95% interval")
+    headline.add_row("top-1 accuracy", f"{result.accuracy:.2%}", _interval(result.accuracy_interval, 2))
+    if not math.isnan(result.top5_accuracy):
+        headline.add_row("top-5 accuracy", f"{result.top5_accuracy:.2%}")
+    headline.add_row(
+        "balanced accuracy", f"{result.balanced_accuracy:.2%}", _interval(result.balanced_accuracy_interval, 2)
+    )
+    headline.add_row("macro F1", f"{result.macro_f1:.2%}", _interval(result.macro_f1_interval, 2))
+    if not math.isnan(result.auroc):
+        headline.add_row("area under the ROC curve", f"{result.auroc:.2%}", _interval(result.auroc_interval, 2))
     headline.add_row("negative log-likelihood, nats", f"{result.nll:.4f}")
     headline.add_row("expected calibration error, 15 bins", f"{result.ece:.4f}")
     console.print(headline)
-    matrix = _table("Confusion matrix: true class (rows), predicted class (columns)", "class", "accuracy")
-    for name in names:
+    console.print(_class_table(result))
+    widths = [max(len(str(max(row[place] for row in result.confusion))), 4) for place in range(len(names))]
+    if len(names) <= MANY_CLASSES and sum(widths) + len(names) + _NAME_WIDTH <= console.width:
+        console.print(_matrix(result))
+    elif result.accuracy < 1:
+        console.print(_pair_table(result))
+    for warning in result.warnings:
+        console.print(shown(warning), style="yellow")
+
+
+def _class_table(result: Evaluation) -> Table:
+    """The metrics of each class; of many classes, those with the lowest recall, the lowest first."""
+    classes, title = list(result.per_class.items()), "Classes"
+    if len(classes) > MANY_CLASSES:
+        known = [pair for pair in classes if pair[1].num_images]
+        classes = sorted(known, key=lambda pair: (pair[1].recall, -pair[1].num_images))[:_WORST]
+        title = f"The {len(classes)} classes of {len(result.per_class)} with the lowest recall (all: --json)"
+    columns = ("images", "recall", "95% interval", "precision", "95% interval", "F1")
+    table = _table(title, "class", *columns)
+    for name, each in classes:
+        table.add_row(
+            shown(name),
+            f"{each.num_images:,}",
+            *(_percent(each.recall), _interval(each.recall_interval)),
+            *(_percent(each.precision), _interval(each.precision_interval)),
+            _percent(each.f1),
+        )
+    return table
+
+
+def _matrix(result: Evaluation) -> Table:
+    matrix = _table("Confusion matrix: true class (rows), predicted class (columns)", "class")
+    for name in result.per_class_accuracy:
         matrix.add_column(set_cell_size(shown(name), 4).rstrip(), justify="right")
-    for index, (name, accuracy) in enumerate(result.per_class_accuracy.items()):
-        counts = [
+    for index, (name, counts) in enumerate(zip(result.per_class_accuracy, result.confusion, strict=True)):
+        cells = [
             Text(str(count) if count else ".", style="bold green" if index == column else "")
-            for column, count in enumerate(result.confusion[index])
+            for column, count in enumerate(counts)
         ]
-        matrix.add_row(shown(name), f"{accuracy:.1%}", *counts)
-    console.print(matrix)
+        matrix.add_row(shown(name), *cells)
+    return matrix
+
+
+def _pair_table(result: Evaluation) -> Table:
+    table = _table(
+        "The most frequent mistakes", *("true class", "predicted class", "images", "of the true class"), left=2
+    )
+    for true, taken, count in result.confused_pairs(_WORST):
+        share = count / result.per_class[true].num_images
+        table.add_row(shown(true), shown(taken), f"{count:,}", f"{share:.1%}")
+    return table
+
+
+def _percent(value: float, digits: int = 1) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}%}"
+
+
+def _interval(ends: tuple[float, float], digits: int = 1) -> str:
+    low, high = ends
+    return "-" if math.isnan(low) else f"{100 * low:.{digits}f}-{high:.{digits}%}"
 
 
 def print_comparison(result: Comparison) -> None:
     """Print the models, two lines each so that names and figures fit; then McNemar's test of each pair."""
     console = console_for_output()
-    columns = ("", "model\nnetwork", "parameters\nmultiply-adds", "accuracy\n95% interval", "NLL", "ECE")
-    title = f"{len(result.models)} models on {result.num_images:,} test images of {result.data}"
-    table = _table(shown(title), *columns, "epochs\ntraining", left=2)
+    columns = (
+        *("", "model\nnetwork", "parameters\nmultiply-adds"),
+        *("accuracy\n95% interval", "balanced\nmacro F1", "NLL\nECE"),
+    )
+    kind = "test images" if result.part == "test" else "images"
+    title = f"{len(result.models)} models on {result.num_images:,} {kind} of {result.data}"
+    table = _table(shown(title), *columns, "epochs\ntime", left=2)
     for place, model in enumerate(result.models):
-        low, high = model.accuracy_interval
         seconds = model.training_seconds
         table.add_row(
             str(place + 1),
             f"{shown(model.name)}\n{model.architecture}",
             f"{model.num_parameters:,}\n{model.num_multiply_adds:,}",
-            f"{model.accuracy:.2%}\n{100 * low:.2f}-{high:.2%}",
-            f"{model.nll:.4f}",
-            f"{model.ece:.4f}",
+            f"{model.accuracy:.2%}\n{_interval(model.accuracy_interval, 2)}",
+            f"{_percent(model.balanced_accuracy, 2)}\n{_percent(model.macro_f1, 2)}",
+            f"{model.nll:.4f}\n{model.ece:.4f}",
             "" if seconds is None else f"{model.epochs}\n{_duration(seconds)}",
         )
         table.add_section()
@@ -117,13 +183,14 @@ def _duration(seconds: float) -> str:
 
 
 def print_predictions(answers: Sequence[Prediction]) -> None:
-    """Print each image's most probable classes, the most probable first."""
+    """Print each image's most probable classes, the most probable first; of many images, only the first."""
     table = _table("", "image", "predicted class", "probability", left=2)
     table.title = None
     for answer in answers:
-        for rank, (name, probability) in enumerate(answer.top):
+        for rank, (name, probability) in enumerate(answer.top if len(answers) <= _MANY_IMAGES else answer.top[:1]):
             table.add_row(shown(answer.image) if rank == 0 else "", shown(name), f"{probability:.1%}")
-        table.add_section()
+        if len(answers) <= _MANY_IMAGES:
+            table.add_section()
     console_for_output().print(table)
 
 

@@ -28,11 +28,13 @@ class Source(ABC):
         name: its name for ``--data``, which weights and run folders record.
         title: its name for people.
         hub_name: its name on the Hugging Face Hub, for model cards; empty if it is not there.
+        whole: whether its test images are all its images, and no test part.
     """
 
     name: str
     title: str
     hub_name: str = ""
+    whole: bool = False
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
@@ -102,6 +104,7 @@ class Given(Source):
             raise UserError(f"{train.name}: training and test images are {found}: expected one size")
         self.parts: dict[str, ImageDataset] = {"train": train, "test": test}
         self.name = self.title = train.name
+        self.whole = train is test
 
     def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
         """Return the given images."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from thimble.storage.find import Model, load_model, name_of, run_folder_of
 from thimble.storage.logs import Row, read_metrics
 from thimble.system.arguments import described, take
 
-from .evaluation import check_fit, reduce
+from .evaluation import check_fit, part_of, reduce
 from .inference import infer
 from .statistics import holm, mcnemar
 from .summary import summarize
@@ -44,6 +45,9 @@ class ComparedModel:
         nll: mean negative log-likelihood, in nats.
         ece: expected calibration error over 15 bins, in 0..1.
         history: the rows of the run's metrics.csv; empty if the model is not a run folder.
+        balanced_accuracy: the mean of the classes' accuracies, in 0..1.
+        balanced_accuracy_interval: its 95% interval.
+        macro_f1: the mean F1 of the classes, in 0..1.
     """
 
     name: str
@@ -55,6 +59,9 @@ class ComparedModel:
     nll: float
     ece: float
     history: tuple[Row, ...] = ()
+    balanced_accuracy: float = math.nan
+    balanced_accuracy_interval: tuple[float, float] = (math.nan, math.nan)
+    macro_f1: float = math.nan
 
     @property
     def epochs(self) -> int | None:
@@ -71,6 +78,7 @@ class ComparedModel:
         return {
             **vars(self),
             "accuracy_interval": list(self.accuracy_interval),
+            "balanced_accuracy_interval": list(self.balanced_accuracy_interval),
             "epochs": self.epochs,
             "training_seconds": self.training_seconds,
             "history": [dict(row) for row in self.history],
@@ -115,12 +123,14 @@ class Comparison:
         num_images: the number of test images.
         models: the models, at least two, in the given order.
         pairs: the test of each pair of models.
+        part: "test" if the images are the dataset's test part; "all" if they are images without parts.
     """
 
     data: str
     num_images: int
     models: tuple[ComparedModel, ...]
     pairs: tuple[Pair, ...]
+    part: str = "test"
 
     @property
     def curves(self) -> dict[str, tuple[Row, ...]]:
@@ -132,6 +142,7 @@ class Comparison:
         return {
             "data": self.data,
             "num_images": self.num_images,
+            "part": self.part,
             "models": [model.to_dict() for model in self.models],
             "pairs": [pair.to_dict() for pair in self.pairs],
         }
@@ -174,7 +185,8 @@ def compare(
     histories = [_history(model) for model in models]
     for name, other in zip(names[1:], loaded[1:], strict=True):
         _check_same_classes(names[0], loaded[0], name, other)
-    dataset = source_for(data, loaded[0], names[0], folder).load("test", progress=progress)
+    source = source_for(data, loaded[0], names[0], folder)
+    dataset = source.load("test", progress=progress)
     for name, classifier in zip(names, loaded, strict=True):
         check_fit(name, classifier, dataset)
     compared, correct = [], []
@@ -182,7 +194,7 @@ def compare(
         measured, right = _measure(name, classifier, dataset, history)
         compared.append(measured)
         correct.append(right)
-    return Comparison(dataset.name, len(dataset), tuple(compared), _test(correct))
+    return Comparison(dataset.name, len(dataset), tuple(compared), _test(correct), part_of(source))
 
 
 def _history(model: Model) -> tuple[Row, ...]:
@@ -218,6 +230,9 @@ def _measure(
         nll=result.nll,
         ece=result.ece,
         history=history,
+        balanced_accuracy=result.balanced_accuracy,
+        balanced_accuracy_interval=result.balanced_accuracy_interval,
+        macro_f1=result.macro_f1,
     )
     return compared, logits.argmax(1) == dataset.labels.cpu()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
 from thimble.data.dataset import ImageDataset
+from thimble.data.source import Source
 from thimble.data.sources import source_for
 from thimble.errors import UserError
 from thimble.storage.find import Model, load_model, name_of
@@ -18,43 +18,15 @@ from thimble.system.arguments import take
 
 from . import metrics, statistics
 from .inference import infer
+from .measures import Evaluation as Evaluation
 
 if TYPE_CHECKING:
     from thimble.data.sources import Data
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The metrics of a model on a dataset.
-
-    Attributes:
-        model: the model's name, or the path that it was loaded from.
-        data: the dataset's name.
-        num_images: the number of images.
-        flip: whether test-time augmentation was used: averaging the logits of each image and its mirror image.
-        accuracy: top-1 accuracy, in 0..1.
-        accuracy_interval: its 95% interval (Wilson), which covers only the chance in the choice of test images.
-        per_class_accuracy: accuracy by class name, in 0..1; nan for a class without images.
-        confusion: numbers of images; rows are true classes, columns predicted classes, in the order of the classes.
-        nll: mean negative log-likelihood, in nats.
-        ece: expected calibration error over 15 bins, in 0..1.
-    """
-
-    model: str
-    data: str
-    num_images: int
-    flip: bool
-    accuracy: float
-    accuracy_interval: tuple[float, float]
-    per_class_accuracy: dict[str, float]
-    confusion: list[list[int]]
-    nll: float
-    ece: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """The evaluation as values that JSON can hold: the interval is a list, nan becomes None."""
-        per_class = {name: None if math.isnan(value) else value for name, value in self.per_class_accuracy.items()}
-        return {**vars(self), "accuracy_interval": list(self.accuracy_interval), "per_class_accuracy": per_class}
+_TOP = 5
+_MOST_WITHOUT_TOP = 10
+"""The top-5 accuracy is computed if there are more classes than this."""
 
 
 def evaluate(
@@ -71,8 +43,8 @@ def evaluate(
 
     Args:
         model: a network, or a shipped model's name, a weights file or a run folder.
-        data: a dataset's name or path, whose test images are used, or an ``ImageDataset``; with the model's classes and
-            input size. Default: the data that the model was trained on.
+        data: a dataset's name or path, whose test images are used, or an ``ImageDataset``, all of which is used; with
+            the model's classes and input size. Default: the data that the model was trained on.
         data_dir: the folder that holds, or will hold, CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
         flip: test-time augmentation: average the logits of each image and its mirror image.
         progress: show a progress bar on stderr while downloading.
@@ -84,10 +56,16 @@ def evaluate(
     flip = take("flip", flip, bool, "true or false")
     folder = take("data_dir", data_dir, Path | None, "a path")
     classifier, name = load_model(model), name_of(model)  # first, so that a wrong name fails before a download
-    dataset = source_for(data, classifier, name, folder).load("test", progress=progress)
+    source = source_for(data, classifier, name, folder)
+    dataset = source.load("test", progress=progress)
     check_fit(name, classifier, dataset)
     logits = infer(classifier, dataset.images, mean=classifier.mean, std=classifier.std, flip=flip)
-    return reduce(logits, classifier, dataset, name=name, flip=flip)
+    return reduce(logits, classifier, dataset, name=name, flip=flip, part=part_of(source))
+
+
+def part_of(source: Source) -> str:
+    """The ``Evaluation.part`` of the images that a source loads as "test"."""
+    return "all" if source.whole else "test"
 
 
 class Labeller(Protocol):
@@ -102,11 +80,22 @@ class Labeller(Protocol):
         """(channels, height, width) of the images."""
 
 
-def reduce(logits: Tensor, model: Labeller, dataset: ImageDataset, *, name: str, flip: bool) -> Evaluation:
-    """Compute an Evaluation from a model's logits (N, num_classes) on a dataset; ``name`` is the model's name in it."""
+def reduce(
+    logits: Tensor, model: Labeller, dataset: ImageDataset, *, name: str, flip: bool, part: str = "all"
+) -> Evaluation:
+    """Compute an Evaluation from a model's logits (N, num_classes) on a dataset.
+
+    Args:
+        logits: float (N, num_classes), on the CPU.
+        model: the model, for its classes.
+        dataset: the images' labels.
+        name, flip, part: see ``Evaluation``; ``name`` is the model's.
+    """
     labels = dataset.labels.cpu()
     confusion = metrics.confusion_matrix(logits, labels)
-    per_class = metrics.per_class_accuracy(logits, labels).tolist()
+    per_class, num_classes = metrics.recall(confusion).tolist(), len(model.classes)
+    auroc = metrics.auroc(logits, labels) if num_classes == 2 else math.nan
+    sizes = confusion.sum(1).tolist()
     return Evaluation(
         model=name,
         data=dataset.name,
@@ -118,6 +107,10 @@ def reduce(logits: Tensor, model: Labeller, dataset: ImageDataset, *, name: str,
         confusion=confusion.tolist(),
         nll=metrics.negative_log_likelihood(logits, labels),
         ece=metrics.expected_calibration_error(logits, labels),
+        part=part,
+        auroc=auroc,
+        auroc_interval=statistics.auroc_interval(auroc, sizes[0], sizes[-1]),
+        top5_accuracy=metrics.top_accuracy(logits, labels, _TOP) if num_classes > _MOST_WITHOUT_TOP else math.nan,
     )
 
 

@@ -13,12 +13,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from thimble.measuring.summary import Summary
 from thimble.storage.logs import Row
-from thimble.system.names import shortened
 
 from .curves import add_panels, any_script, draw_run
 
@@ -32,7 +30,7 @@ INK = "#1b1f24"
 # From the palette of Okabe and Ito (2008), safe for colour-blind readers.
 BLUE, ORANGE = "#0072b2", "#d55e00"
 
-_LABEL_LENGTH = 24
+LABEL_LENGTH = 24
 """Longer class names are shortened to this many characters, to leave room for the plot."""
 
 _STYLE: Any = {
@@ -56,7 +54,7 @@ def _style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(_STYLE)
 
 
-def _blank(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
     """Make an empty transparent figure; the size is in inches."""
     from matplotlib.figure import Figure
 
@@ -66,9 +64,9 @@ def _blank(width: float, height: float) -> Figure:
     return figure
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def one_panel(width: float, height: float) -> tuple[Figure, Axes]:
     """Make a transparent figure with one panel; the size is in inches."""
-    figure = _blank(width, height)
+    figure = blank(width, height)
     with _style():
         panel = figure.add_subplot()
     panel.patch.set_alpha(0)
@@ -77,7 +75,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 def curves(history: Sequence[Row]) -> Figure:
     """Plot a run's loss, accuracy and learning rate by epoch."""
-    figure = _blank(10, 3)
+    figure = blank(10, 3)
     with _style():
         panels = add_panels(figure)
         marker = "o" if len(history) < 3 else ""  # a line of one point is invisible
@@ -87,92 +85,6 @@ def curves(history: Sequence[Row]) -> Figure:
             panels[0].legend(panels[0].get_lines(), ["training", "validation"], frameon=False)
     for panel in panels:
         panel.patch.set_alpha(0)
-    return figure
-
-
-def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
-    """Plot the confusion matrix: true classes in rows, predicted classes in columns, in percent of each true class."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    table = np.asarray(counts, dtype=np.float64)
-    shares = 100 * table / np.maximum(table.sum(1, keepdims=True), 1)
-    size = max(4.5, 0.62 * len(classes))
-    figure, panel = _figure(size + 0.8, size)
-    clear = LinearSegmentedColormap.from_list("clear", [(0.0, 0.45, 0.7, 0.0), (0.0, 0.45, 0.7, 1.0)])
-    # The square root makes mistakes of one percent visible beside 90% on the diagonal.
-    panel.pcolormesh(np.sqrt(shares / 100), cmap=clear, vmin=0, vmax=1, edgecolors=INK, linewidth=0.15)
-    for row, values in enumerate(shares):
-        for column, share in enumerate(values):
-            if share >= 0.05:
-                text = f"{share:.0f}" if share >= 9.95 else f"{share:.1f}"
-                color = "white" if share > 35 else INK
-                panel.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=color, fontsize=9)
-    places = np.arange(len(classes)) + 0.5
-    labels = [shortened(name, _LABEL_LENGTH) for name in classes]
-    panel.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-    panel.set_yticks(places, labels, parse_math=False)
-    panel.set_xlabel("predicted class")
-    panel.set_ylabel("true class")
-    panel.invert_yaxis()
-    panel.set_aspect("equal")
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
-    return figure
-
-
-def per_class(accuracies: dict[str, float], overall: float) -> Figure:
-    """Plot the accuracy of each class as bars, the best on top, and the overall accuracy as a line."""
-    known = sorted(
-        ((value, name) for name, value in accuracies.items() if not math.isnan(value)), key=lambda one: one[0]
-    )
-    figure, panel = _figure(6, 0.8 + 0.32 * len(known))
-    places = np.arange(len(known))
-    panel.barh(places, [100 * value for value, _ in known], color=BLUE, height=0.7)
-    panel.set_yticks(places, [shortened(name, _LABEL_LENGTH) for _, name in known], parse_math=False)
-    for place, (value, _) in enumerate(known):
-        inside = value > 0.1  # at the bar's start, away from its end and from the dashed line
-        text: dict[str, Any] = {"color": "white" if inside else INK, "va": "center", "fontsize": 9}
-        panel.text(1 if inside else 100 * value + 1, place, f"{100 * value:.1f}", **text)
-    panel.axvline(100 * overall, color=ORANGE, linestyle="--", linewidth=1)
-    panel.set_xlim(0, 100)
-    panel.set_xticks(range(0, 101, 20))
-    panel.set_xlabel("accuracy (%); dashed line: all classes")
-    panel.tick_params(axis="y", length=0)
-    return figure
-
-
-def reliability(logits: Tensor, labels: Tensor, num_bins: int = 15) -> Figure:
-    """Plot accuracy against confidence in bins of equal width, over a histogram of the confidences."""
-    confidence, answers = logits.double().softmax(1).max(1)
-    right = (answers == labels).double()
-    bins = (confidence * num_bins).long().clamp(max=num_bins - 1)
-    count = torch.bincount(bins, minlength=num_bins).double()
-    filled = count >= max(1, len(labels) / 1000)  # a bin of one or two images would jump to 0 or 1
-    accuracy = (torch.bincount(bins, right, minlength=num_bins) / count)[filled]
-    mean_confidence = (torch.bincount(bins, confidence, minlength=num_bins) / count)[filled]
-    figure, panel = _figure(5, 4.2)
-    panel.plot([0, 100], [0, 100], ":", color=INK, linewidth=1, label="perfect calibration")
-    panel.plot(
-        (100 * mean_confidence).numpy(),
-        (100 * accuracy).numpy(),
-        "o-",
-        color=BLUE,
-        label="accuracy",
-    )
-    share = (100 * count / len(labels)).numpy()
-    panel.bar(
-        100 * (np.arange(num_bins) + 0.5) / num_bins,
-        share,
-        92 / num_bins,
-        color=ORANGE,
-        alpha=0.35,
-        label="share of images",
-    )
-    panel.set_xlim(0, 100)
-    panel.set_ylim(0, 101)
-    panel.set_xlabel("confidence (%)")
-    panel.set_ylabel("accuracy (%), share (%)")
-    panel.legend(frameon=False, loc="upper left", labelcolor=INK)
     return figure
 
 
@@ -188,7 +100,7 @@ def receptive_field(summary: Summary) -> Figure | None:
     if not grown:
         return None
     height, width = summary.input_size[1:]
-    figure, panel = _figure(5, 3.5)
+    figure, panel = one_panel(5, 3.5)
     panel.add_patch(Rectangle((0, 0), width, height, facecolor=INK, alpha=0.15, label=f"{width}x{height}  image"))
     colors = colormaps["viridis"](np.linspace(0.25, 0.85, len(grown)))
     for color, (size, name) in zip(colors, grown.items(), strict=True):
@@ -221,18 +133,20 @@ def receptive_field(summary: Summary) -> Figure | None:
 
 
 def filters(weight: Tensor) -> Figure:
-    """Draw the kernels of a first layer, (out_channels, 3, height, width), as pictures, each scaled separately."""
+    """Draw the kernels of a first layer, (out_channels, 3 or 1, height, width), as pictures, each scaled separately."""
     count = len(weight)
     columns = min(count, 12)
     rows = math.ceil(count / columns)
-    figure, panel = _figure(columns * 0.55, rows * 0.55)
+    figure, panel = one_panel(columns * 0.55, rows * 0.55)
     side_y, side_x = weight.shape[2] + 1, weight.shape[3] + 1
     page = np.ones((rows * side_y - 1, columns * side_x - 1, 4))
     page[..., 3] = 0
     for number, kernel in enumerate(weight.detach().float().cpu()):
         scaled = 0.5 + 0.5 * kernel / kernel.abs().max().clamp_min(1e-12)
         top, left = number // columns * side_y, number % columns * side_x
-        page[top : top + side_y - 1, left : left + side_x - 1, :3] = scaled.permute(1, 2, 0).numpy()
+        page[top : top + side_y - 1, left : left + side_x - 1, :3] = scaled.permute(
+            1, 2, 0
+        ).numpy()  # one channel is broadcast to grey
         page[top : top + side_y - 1, left : left + side_x - 1, 3] = 1
     panel.imshow(page, interpolation="nearest")
     panel.axis("off")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from thimble.data.sources import source_for
 from thimble.errors import UserError
-from thimble.measuring.evaluation import check_fit, reduce
+from thimble.measuring.evaluation import check_fit, part_of, reduce
 from thimble.measuring.inference import infer
 from thimble.measuring.summary import summarize
 from thimble.storage.environment import read_environment
@@ -23,7 +23,8 @@ from thimble.system.extras import require
 from thimble.system.files import check_output, write_atomically
 from thimble.system.names import shown
 
-from .sections import Section, Subject, png, sections_of
+from .content import Section, Subject, png
+from .sections import sections_of
 
 if TYPE_CHECKING:
     from thimble.data.sources import Data
@@ -77,7 +78,8 @@ def _study(model: Model, data: Data | None, data_dir: Path | None) -> Subject:
     run = run_folder_of(model)
     history = read_metrics(run) if run else []
     source = source_for(data, classifier, name_of(model), data_dir)
-    train, test = source.load("train", progress=True), source.load("test")
+    test = source.load("test", progress=True)
+    train = test if source.whole else source.load("train")
     check_fit(name_of(model), classifier, test)
     logits = infer(classifier, test.images, mean=classifier.mean, std=classifier.std)
     return Subject(
@@ -91,7 +93,7 @@ def _study(model: Model, data: Data | None, data_dir: Path | None) -> Subject:
         train=train,
         test=test,
         logits=logits,
-        evaluation=reduce(logits, classifier, test, name=name_of(model), flip=False),
+        evaluation=reduce(logits, classifier, test, name=name_of(model), flip=False, part=part_of(source)),
     )
 
 
@@ -101,6 +103,7 @@ def render(subject: Subject, sections: list[Section]) -> str:
 
     evaluation, summary = subject.evaluation, subject.summary
     low, high = evaluation.accuracy_interval
+    least, most = evaluation.balanced_accuracy_interval
     template = jinja2.Environment(autoescape=True, trim_blocks=False, undefined=jinja2.StrictUndefined).from_string(
         (resources.files("thimble.reporting") / "report.html.j2").read_text(encoding="utf-8")
     )
@@ -109,9 +112,14 @@ def render(subject: Subject, sections: list[Section]) -> str:
         subtitle=shown(f"{subject.model.name} on {subject.test.name}"),
         headline=[
             (
-                "test accuracy",
+                "test accuracy" if evaluation.part == "test" else "accuracy",
                 f"{evaluation.accuracy:.2%}",
                 f"95% interval {low:.2%} to {high:.2%}; {len(subject.test):,} images",
+            ),
+            (
+                "balanced accuracy",
+                f"{evaluation.balanced_accuracy:.2%}",
+                f"mean of the classes; 95% interval {least:.2%} to {most:.2%}",
             ),
             (
                 "parameters",

@@ -80,7 +80,7 @@ def model_card(
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"markdown": markdown, "known_as": _known_as}
+    environment.filters |= {"markdown": markdown, "known_as": _known_as, "interval": _interval}
     template = environment.from_string((resources.files("thimble.sharing") / "card.md.j2").read_text("utf-8"))
     return template.render(
         front_matter=_front_matter(title, licence, trained_on, test),
@@ -96,7 +96,8 @@ def model_card(
         data=trained_on,
         test=test,
         ranking=_ranking(test),
-        mistake=_commonest_mistake(test, classifier.classes),
+        sizes=_class_sizes(test),
+        mistake=_commonest_mistake(test),
         measured=measure,
         training=training_of(model, metadata),
         shipped=model if shipped else None,
@@ -132,6 +133,10 @@ def write_card(
 def _known_as(data: str) -> str:
     known = known_source(data)
     return known.title if known else markdown(data)
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"95% interval {ends[0]:.2%} to {ends[1]:.2%}"
 
 
 def _figures(values: Sequence[float]) -> str:
@@ -170,6 +175,8 @@ def _front_matter(title: str, licence: str, data: dict[str, Any], test: Evaluati
     if test:
         figures = [
             ("accuracy", "accuracy", test.accuracy),
+            ("balanced_accuracy", "balanced accuracy", test.balanced_accuracy),
+            ("f1", "macro F1", test.macro_f1),
             ("nll", "negative log-likelihood, in nats", test.nll),
             ("ece", "expected calibration error, 15 bins", test.ece),
         ]
@@ -179,7 +186,7 @@ def _front_matter(title: str, licence: str, data: dict[str, Any], test: Evaluati
             "dataset": {
                 "name": tested_on.title if tested_on else one_line(test.data),
                 "type": (tested_on and tested_on.hub_name) or one_line(test.data),
-                "split": "test",
+                **({"split": "test"} if test.part == "test" else {}),
             },
             "metrics": [{"type": kind, "value": round(value, 6), "name": name} for kind, name, value in figures],
         }
@@ -194,11 +201,12 @@ def _ranking(test: Evaluation | None) -> list[tuple[str, float]]:
     return sorted(((name, value) for name, value in known if 0.0 <= value <= 1.0), key=lambda pair: pair[1])
 
 
-def _commonest_mistake(test: Evaluation | None, classes: Sequence[str]) -> tuple[str, str, int] | None:
+def _class_sizes(test: Evaluation | None) -> tuple[int, int]:
+    """The smallest and the largest number of test images of a class."""
+    counts = [sum(row) for row in test.confusion] if test else [0]
+    return min(counts), max(counts)
+
+
+def _commonest_mistake(test: Evaluation | None) -> tuple[str, str, int] | None:
     """The most frequent mistake: true class, predicted class, and count; None if there are no mistakes."""
-    rows = range(len(classes))
-    if test is None or len(test.confusion) != len(classes) or any(len(row) != len(classes) for row in test.confusion):
-        return None
-    mistakes = [(test.confusion[true][taken], true, taken) for true in rows for taken in rows if true != taken]
-    count, true, taken = max(mistakes, default=(0, 0, 0))
-    return (classes[true], classes[taken], count) if count > 0 else None
+    return next(iter(test.confused_pairs(1)), None) if test else None

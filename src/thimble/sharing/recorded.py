@@ -12,6 +12,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from thimble.data.sources import HUB
 from thimble.errors import UserError
 from thimble.measuring.evaluation import Evaluation
 from thimble.storage.environment import read_environment
@@ -40,12 +41,23 @@ def recorded_test(metadata: dict[str, Any]) -> Evaluation | None:
             confusion=[[int(count) for count in row] for row in test["confusion"]],
             nll=float(test["nll"]),
             ece=float(test["ece"]),
+            part="all" if test.get("part") == "all" else "test",  # before there was a choice, it was the test part
+            auroc=_fraction_or_nan(test.get("auroc")),
+            auroc_interval=_interval(test.get("auroc_interval")),
+            top5_accuracy=_fraction_or_nan(test.get("top5_accuracy")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     fractions = (found.accuracy, *found.accuracy_interval, found.ece)
     sound = all(0.0 <= value <= 1.0 for value in fractions) and math.isfinite(found.nll) and found.num_images > 0
-    return found if sound else None
+    return found if sound and _counts_images(found) else None
+
+
+def _counts_images(test: Evaluation) -> bool:
+    """Whether the confusion matrix counts the images: the other metrics are computed from it."""
+    num_classes, counts = len(test.per_class_accuracy), [count for row in test.confusion for count in row]
+    square = len(test.confusion) == num_classes and all(len(row) == num_classes for row in test.confusion)
+    return square and min(counts, default=0) >= 0 and sum(counts) == test.num_images < 2**53
 
 
 def licence_of(metadata: dict[str, Any]) -> str:
@@ -84,10 +96,16 @@ def training_of(model: Model, metadata: dict[str, Any]) -> dict[str, Any]:
 def without_places(metadata: dict[str, Any]) -> dict[str, Any]:
     """Copy a weights file's metadata without the settings about where the run was made."""
     recipe = {name: value for name, value in dictionary(metadata, "recipe").items() if name not in _PLACES}
-    for source in ("teacher", "bank"):
-        if isinstance(recipe.get(source), str):
+    for source in ("teacher", "bank", "data"):
+        if isinstance(recipe.get(source), str) and not recipe[source].startswith(HUB):
             recipe[source] = Path(recipe[source]).name
-    return metadata | ({"recipe": recipe} if recipe else {})
+    data = {name: value for name, value in dictionary(metadata, "data").items() if not _is_place(name, value)}
+    return metadata | ({"recipe": recipe} if recipe else {}) | ({"data": data} if data else {})
+
+
+def _is_place(name: str, value: Any) -> bool:
+    """Whether an entry of the data's record is a folder of the user."""
+    return name == "path" and not (isinstance(value, str) and value.startswith(HUB))
 
 
 def dictionary(values: Any, *keys: str) -> dict[str, Any]:
@@ -103,6 +121,16 @@ def _on_one_line(found: re.Match[str]) -> str:
 
 def _fraction(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and 0.0 <= value <= 1.0 else None
+
+
+def _fraction_or_nan(value: Any) -> float:
+    found = _fraction(value)
+    return math.nan if found is None else found
+
+
+def _interval(values: Any) -> tuple[float, float]:
+    low, high = values if isinstance(values, list) and len(values) == 2 else (None, None)
+    return _fraction_or_nan(low), _fraction_or_nan(high)
 
 
 def _command(model: Model) -> str:

@@ -1,0 +1,49 @@
+"""Find the image files in a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import NoReturn
+
+from thimble.errors import UserError
+
+_SKIPPED = "__MACOSX"
+"""macOS puts this folder into archives; its files have the images' names, but are none."""
+
+
+def images_in(folder: Path) -> list[Path]:
+    """List the image files in a folder, at any depth, in natural order; no file is opened.
+
+    A file is taken for an image by its ending. Hidden files and folders, ``__MACOSX`` and links to folders are skipped.
+
+    Raises:
+        UserError: a folder cannot be read, or there is no image.
+    """
+    from PIL import Image
+
+    from .opening import FORMATS
+
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")}
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != _SKIPPED]
+        images = [name for name in files if not name.startswith(".") and os.path.splitext(name)[1].lower() in endings]
+        found += [Path(place, name) for name in images]
+    if not found:
+        raise UserError(
+            f"{folder} has no images: expected files with endings such as .jpg or .png, also in its folders"
+        )
+    return sorted(found, key=lambda path: [natural(part) for part in path.relative_to(folder).parts])
+
+
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """A key that sorts names as people do, numbers by their value: img2 before img10."""
+    # Digits of other scripts count as letters: int() does not read all of them.
+    pieces = re.split(r"([0-9]+)", name.casefold())
+    return [(int(piece[:4000] or 0), "") if index % 2 else (0, piece) for index, piece in enumerate(pieces)], name
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise UserError(f"cannot read {error.filename}: {error.strerror}; expected a readable folder") from error
