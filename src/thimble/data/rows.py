@@ -37,7 +37,7 @@ class Rows:
         """Read rows: one, a slice, or those at indices, int64 (n,) or bool (N,); then index the other dimensions."""
         first, *others = (index if isinstance(index, tuple) else (index,)) or (...,)
         if first is None or first is ...:
-            return cast(Tensor, self.base[self.rows][index])
+            return self.base[self.rows][index]
         if isinstance(first, slice) and others:
             return self.base[self.rows[first]][(slice(None), *others)]
         return self.base[(self.rows[first], *others)]

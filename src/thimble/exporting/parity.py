@@ -68,12 +68,13 @@ class Parity:
 
 
 def answers(run: Run, deployment: Deployment, images: Tensor) -> Tensor:
-    """Run images, uint8 (N, 3, height, width), through ``run``; return float32 (N, classes).
+    """Run images, uint8 (N, channels, height, width), through ``run``; return float32 (N, classes).
 
     The first image is run alone: this fails if the file works only for one batch size.
     """
-    parts = [images[:1], *torch.split(images[1:], _BATCH)]
-    return torch.cat([run(deployment.inputs(part)).float() for part in parts if len(part)])
+    starts = [0, *range(1, len(images), _BATCH)]  # slices, so that images that are mapped from disk are not all read
+    parts = (images[start:end] for start, end in zip(starts, [*starts[1:], len(images)], strict=True))
+    return torch.cat([run(deployment.inputs(part)).float() for part in parts])
 
 
 def compare(
