@@ -36,7 +36,7 @@ with needed("huggingface_hub", by="the Hugging Face Hub", extra="hub"):
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_CARRIED = ("name", "arguments", "classes", "mean", "std", "input_size", "num_parameters")
+_CARRIED = ("name", "arguments", "classes", "mean", "std", "input_size", "fit", "depth", "num_parameters")
 """A classifier's own attributes. ``save_weights`` writes them (the name as "model"); other metadata are the run's."""
 
 
@@ -63,7 +63,7 @@ class HubClassifier(Classifier, ModelHubMixin):  # type: ignore[misc]
             dict(model.named_children()), name=model.name, arguments=model.arguments, input_size=model.input_size
         )
         self.classes, self.mean, self.std = model.classes, model.mean, model.std
-        self.data = model.data
+        self.fit, self.depth, self.data = model.fit, model.depth, model.data
         known = without_places(metadata or {})
         self.metadata = {name: value for name, value in known.items() if name not in ("model", *_CARRIED)}
         self.training = model.training

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from thimble.data.dataset import ImageDataset, normalize
+from thimble.data.rows import Rows
 from thimble.data.source import Source
 from thimble.errors import RunError, UserError
 from thimble.models import build_model
@@ -239,7 +240,7 @@ def _initial_model(config: TrainConfig, data: ImageDataset, record: dict[str, An
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
     model.data = record
     if network.whiten:
-        images = normalize(data.images[:_WHITENING_IMAGES].cpu(), data.mean, data.std)
+        images = normalize(_some_images(data), data.mean, data.std)
         try:
             whiten_first_convolution(model, images)
         except ValueError as error:
@@ -247,3 +248,12 @@ def _initial_model(config: TrainConfig, data: ImageDataset, record: dict[str, An
                 f"--whiten with --model {network.model}: {error}; drop --whiten, or use --no-whiten"
             ) from error
     return model
+
+
+def _some_images(data: ImageDataset) -> Tensor:
+    """Images for the whitening, on the CPU: of large images fewer, as all their patches are in memory at once."""
+    height, width = data.images.shape[2:]
+    count = min(_WHITENING_IMAGES, max(100, _WHITENING_IMAGES * 32 * 32 // (height * width)))
+    # Images that are mapped from disk are in the order of their classes.
+    step = max(1, len(data) // count) if isinstance(data.images, Rows) else 1  # type: ignore[unreachable]
+    return data.images[::step][:count].cpu()
