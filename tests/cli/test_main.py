@@ -104,7 +104,7 @@ def test_resume_takes_the_settings_of_the_run(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--epochs", "0"], "--epochs 0: expected a whole number of at least 1"),
+        (["train", "--epochs", "-1"], "--epochs -1: expected a whole number of at least 0"),
         (["train", "--resume", "nowhere"], "nowhere has no config.json"),
         (["train", "--recipe", "slow"], "--recipe slow: expected one of reference, fast"),
         (["train", "--recipe", "fast", "--resume", "runs/x"], "a resumed run keeps its recipe"),

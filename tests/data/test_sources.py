@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from tiny_network import tiny
 
 from thimble.data.cifar10 import Cifar10
 from thimble.data.dataset import ImageDataset
@@ -60,10 +62,9 @@ def test_a_path_to_something_else_is_the_users_mistake(tmp_path: Path, made: str
         path.mkdir()
     elif made == "link":
         os.symlink(tmp_path / "nowhere", path)
-    with pytest.raises(
-        UserError, match=rf"^--data {path} (is neither|holds no) .*: expected cifar10, shapes10 or a path"
-    ):
-        find_source(path)
+    missing = rf"^--data {path} is neither a dataset's name nor a path: expected a folder of images, or one of cifar10"
+    with pytest.raises(UserError, match=missing if made == "nothing" else str(path)):
+        find_source(path).load("train")
 
 
 @pytest.mark.parametrize("value", [b"cifar10", 3, None, [images()], (images(),), (images(), "test")])
@@ -85,17 +86,21 @@ def test_parts_that_do_not_fit_each_other_are_refused_before_any_training() -> N
 
 
 def test_a_record_leads_back_to_what_thimble_can_find_by_name() -> None:
-    assert isinstance(recorded_source({"name": "shapes10", "train_images": 3}, "it"), Shapes10)
-    for record in (
+    model = tiny()
+    model.data = {"name": "shapes10", "train_images": 3}
+    assert isinstance(recorded_source(model, "it"), Shapes10)
+    records: tuple[dict[str, Any], ...] = (
         {},
         {"name": 3},
         {"name": ["cifar10"]},
         {"name": "x" * 9999},
         {"sha256": "0"},
         {"name": "cifar10", "sha256": 0},
-    ):
+    )
+    for record in records:
+        model.data = record
         with pytest.raises(UserError, match=r"^it ") as caught:
-            recorded_source(record, "it")
+            recorded_source(model, "it")
         assert len(str(caught.value)) < 250
 
 

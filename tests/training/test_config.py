@@ -66,10 +66,10 @@ def test_augmentation_out_of_range_is_refused(name: str, value: Any, expected: s
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("epochs", 0, "a whole number of at least 1"),
-        ("epochs", -3, "a whole number of at least 1"),
-        ("epochs", 2.5, "a whole number of at least 1"),
-        ("batch_size", 0, "a whole number of at least 1"),
+        ("epochs", -1, "a whole number of at least 0"),
+        ("epochs", -3, "a whole number of at least 0"),
+        ("epochs", 2.5, "a whole number of at least 0"),
+        ("batch_size", -1, "a whole number of at least 0"),
         ("validation", -1, "a whole number of at least 0"),
         ("seed", -1, "a whole number of at least 0"),
         ("seed", 0.5, "a whole number of at least 0"),
@@ -245,7 +245,7 @@ def test_whatever_stands_in_a_setting_it_is_taken_or_refused_in_a_line(settings:
     ("name", "value", "expected"),
     [
         ("epochs", 100_001, "a whole number of at most 100,000"),
-        ("epochs", True, "a whole number of at least 1"),
+        ("epochs", True, "a whole number of at least 0"),
         ("batch_size", 10**7, "a whole number of at most 1,000,000"),
         ("workers", 1000, "a whole number of at most 256"),
         ("seed", 2**63, "a whole number of at most 9,223,372,036,854,775,807"),

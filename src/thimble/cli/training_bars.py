@@ -53,7 +53,7 @@ class TrainingConsole(Observer):
         what = f"training {config.network.model} on {config.dataset.data}, {epochs}{begun}, in {run}"
         self.console.print(shown(what), soft_wrap=True)
         skipped = " (later on the harder images only)" if config.hard_images.skip_easy else ""
-        validated = "; validation uses the averaged weights" if config.dataset.validation else ""
+        validated = "; validation uses the averaged weights" if config.dataset.validation != 0 else ""
         self.console.print(f"each line: training loss and accuracy{skipped}{validated}", style="dim")
         self.bars.start()
         self.epoch_bar = self.bars.add_task("epoch", total=progress.num_batches, completed=progress.batch, now="")

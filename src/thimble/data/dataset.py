@@ -14,7 +14,7 @@ from torch import Tensor
 from thimble.errors import UserError
 from thimble.system.arguments import adopted, conforms, described
 
-from .rows import Rows
+from .rows import Rows, rows_of, unread
 
 _CONSTANTS = tuple[float, ...]
 _LONGEST_NAME = 100
@@ -91,7 +91,8 @@ class ImageDataset:
         """Select the images at ``indices`` (int64 (M,), or bool (N,)), in that order; mean and std stay the same."""
         numbers = torch.arange(len(self)) if self.numbers is None else self.numbers
         kept = numbers[indices.to(numbers.device)]
-        images = self.images.select(indices) if isinstance(self.images, Rows) else self.images[indices]  # type: ignore[unreachable]
+        rows = unread(self.images)
+        images = self.images[indices] if rows is None else rows_of(rows.base, rows.rows[indices])
         return dataclasses.replace(self, images=images, labels=self.labels[indices], numbers=kept)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -13,8 +13,6 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling, Transpose
-
-    from thimble.models.classifier import Classifier
 
 Fit: TypeAlias = Literal["crop", "pad", "squash"]
 
@@ -35,6 +33,22 @@ PADDING = 128
 """The grey that fills the borders of a padded image, 0..255."""
 
 
+class Fitted(Protocol):
+    """A model that carries how its images are fitted: a ``Classifier`` or an exported file."""
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+
+    @property
+    def fit(self) -> str:
+        """See ``Fitting.fit``."""
+
+    @property
+    def depth(self) -> tuple[float, float] | None:
+        """See ``Fitting.depth``."""
+
+
 @dataclass(frozen=True)
 class Fitting:
     """How an image of any size and kind becomes a network's input; a model carries these values.
@@ -53,7 +67,7 @@ class Fitting:
     depth: tuple[float, float] | None = None
 
     @classmethod
-    def of(cls, model: Classifier) -> Fitting:
+    def of(cls, model: Fitted) -> Fitting:
         """How a model's images are fitted."""
         channels, height, width = model.input_size
         return cls((height, width), channels, model.fit, model.depth)  # type: ignore[arg-type]

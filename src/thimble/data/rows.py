@@ -62,10 +62,6 @@ class Rows:
         """Read all rows for a function of PyTorch; see "Extending PyTorch" in its manual."""
         return function(*map(_read, arguments), **{name: _read(value) for name, value in (options or {}).items()})
 
-    def select(self, indices: Tensor) -> Rows:
-        """Choose among the rows, without reading them: indices int64 (n,) or bool (N,)."""
-        return Rows(self.base, self.rows[indices])
-
     def to(self, *arguments: Any, **options: Any) -> Any:
         """Convert as ``Tensor.to``; on their own device, the rows stay unread."""
         (first,) = arguments if len(arguments) == 1 and not options else (None,)
@@ -77,6 +73,11 @@ class Rows:
 def rows_of(base: Tensor, rows: Tensor) -> Tensor:
     """Choose rows of a mapped tensor: ``Rows``, with the type of the tensor that they stand for."""
     return cast(Tensor, Rows(base, rows))
+
+
+def unread(images: Any) -> Rows | None:
+    """The images as rows that are still to be read; None if they are a tensor."""
+    return images if isinstance(images, Rows) else None
 
 
 def _read(value: Any) -> Any:

@@ -12,10 +12,12 @@ class DataConfig:
     """Which images to train on, and which to set aside."""
 
     data: str = "cifar10"
-    """Dataset: its name (cifar10, or shapes10, built-in drawings that need no download) or a path to its files."""
+    """Dataset: a path to your own images (a folder, a manifest or an archive), or a name, such as cifar10 or shapes10
+    (built-in drawings that need no download)."""
 
-    validation: int = 5000
-    """Number of training images set aside for validation, the same in every run. 0 trains on all images."""
+    validation: int | None = 5000
+    """Number of training images set aside for validation, the same in every run. 0 trains on all images. None: the
+    dataset's own validation images, if it has any."""
 
     train_images: int | None = None
     """Number of images to train on, for quick trials. None: all that validation leaves."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from thimble.errors import UserError
 
 from .dataset import ImageDataset
+from .pixels import Fitting
 
 Part: TypeAlias = Literal["train", "test"]
 
@@ -54,6 +55,19 @@ class Source(ABC):
             UserError: the folder cannot be used, or does not hold this source's files.
             RunError: a download cannot be written, e.g. because the disk is full.
         """
+
+    def validation(self, *, progress: bool = False) -> ImageDataset | None:
+        """Load the dataset's own validation images; None, as here, if it has none. ``load("train")`` leaves them out.
+
+        Raises:
+            UserError, RunError: see ``load``.
+        """
+        return None
+
+    @property
+    def fitting(self) -> Fitting | None:
+        """How the images were fitted to their size, so that a model can fit others alike; None if they were not."""
+        return None
 
     def is_here(self) -> bool:
         """Whether ``load`` works without internet."""

@@ -10,6 +10,7 @@ import torch
 from thimble.errors import UserError
 
 from .dataset import ImageDataset
+from .rows import rows_of, unread
 
 # Fixed, not the run's seed, so that runs with different seeds are validated on the same images.
 _SPLIT_SEED = 20_090_408
@@ -27,6 +28,17 @@ def hold_out(dataset: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
     rest, test = split(dataset, max(1, round(_TEST_SHARE * len(dataset))))
     assert test is not None
     return dataclasses.replace(rest, numbers=None), dataclasses.replace(test, numbers=None)
+
+
+def joined(first: ImageDataset, second: ImageDataset) -> ImageDataset:
+    """Put two parts of one dataset together, the first before the second; images on disk stay there."""
+    labels = torch.cat([first.labels, second.labels])
+    one, other = unread(first.images), unread(second.images)
+    if one is not None and other is not None and one.base is other.base:
+        images = rows_of(one.base, torch.cat([one.rows, other.rows]))
+    else:
+        images = torch.cat([first.images, second.images])
+    return dataclasses.replace(first, images=images, labels=labels, numbers=None)
 
 
 def split(dataset: ImageDataset, validation: int) -> tuple[ImageDataset, ImageDataset | None]:

@@ -112,7 +112,7 @@ def draw_samples(model: Classifier) -> tuple[list[tuple[str, Image.Image]], str]
     They are test images of the dataset that the model was trained on. Nothing is downloaded for this.
     """
     try:
-        source = recorded_source(model.data, model.name)
+        source = recorded_source(model, model.name)
         if not source.is_here():
             return (
                 [],

@@ -122,7 +122,7 @@ def export(
     kind.require(f"--format {format}")
     name = name_of(model)
     try:
-        source = source_for(data, classifier.data, name, folder)
+        source = source_for(data, classifier, name, folder)
     except UserError:
         if data is not None or not kind.exact:
             raise

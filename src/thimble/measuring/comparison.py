@@ -174,7 +174,7 @@ def compare(
     histories = [_history(model) for model in models]
     for name, other in zip(names[1:], loaded[1:], strict=True):
         _check_same_classes(names[0], loaded[0], name, other)
-    dataset = source_for(data, loaded[0].data, names[0], folder).load("test", progress=progress)
+    dataset = source_for(data, loaded[0], names[0], folder).load("test", progress=progress)
     for name, classifier in zip(names, loaded, strict=True):
         check_fit(name, classifier, dataset)
     compared, correct = [], []

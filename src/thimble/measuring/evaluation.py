@@ -84,7 +84,7 @@ def evaluate(
     flip = take("flip", flip, bool, "true or false")
     folder = take("data_dir", data_dir, Path | None, "a path")
     classifier, name = load_model(model), name_of(model)  # first, so that a wrong name fails before a download
-    dataset = source_for(data, classifier.data, name, folder).load("test", progress=progress)
+    dataset = source_for(data, classifier, name, folder).load("test", progress=progress)
     check_fit(name, classifier, dataset)
     logits = infer(classifier, dataset.images, mean=classifier.mean, std=classifier.std, flip=flip)
     return reduce(logits, classifier, dataset, name=name, flip=flip)

@@ -76,7 +76,7 @@ def _study(model: Model, data: Data | None, data_dir: Path | None) -> Subject:
     classifier, metadata, checksum = load_described(model)
     run = run_folder_of(model)
     history = read_metrics(run) if run else []
-    source = source_for(data, classifier.data, name_of(model), data_dir)
+    source = source_for(data, classifier, name_of(model), data_dir)
     train, test = source.load("train", progress=True), source.load("test")
     check_fit(name_of(model), classifier, test)
     logits = infer(classifier, test.images, mean=classifier.mean, std=classifier.std)

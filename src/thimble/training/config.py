@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from thimble.data.augment.settings import AugmentConfig
+from thimble.data.own.settings import ImagesConfig
 from thimble.data.settings import DataConfig
 from thimble.errors import UserError
 from thimble.system.settings import adopt, require_types, require_whole
 from thimble.training.tricks.averaging import AveragingConfig
+from thimble.training.tricks.class_weights import ClassWeightsConfig
 from thimble.training.tricks.distillation import DistillationConfig
 from thimble.training.tricks.hard_images import HardImagesConfig
 from thimble.training.tricks.mixing import MixingConfig
@@ -37,8 +39,10 @@ class TrainConfig:
 
     network: ModelConfig = field(default_factory=ModelConfig)
     dataset: DataConfig = field(default_factory=DataConfig)
+    images: ImagesConfig = field(default_factory=ImagesConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     optimization: OptimizerConfig = field(default_factory=OptimizerConfig)
+    weighting: ClassWeightsConfig = field(default_factory=ClassWeightsConfig)
     hard_images: HardImagesConfig = field(default_factory=HardImagesConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)

@@ -122,12 +122,13 @@ def source_of_run(run: Path | None, config: TrainConfig) -> Source:
     Raises:
         UserError: there is no such source; or the run was given its images, and only the caller has them.
     """
-    if run is not None and "sha256" in _recorded_data(run):
+    recorded = {} if run is None else _recorded_data(run)
+    if "sha256" in recorded and "path" not in recorded:
         raise UserError(
             f"{run} was trained on images that its trainer gave, {config.dataset.data}: resume it in Python with the"
             " same ones, thimble.train(resume=..., data=...)"
         )
-    return find_source(config.dataset.data, config.run.data_dir)
+    return find_source(config.dataset.data, config.run.data_dir, config.images)
 
 
 def _recorded_data(run: Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> 
     own = session.model.input_size[1:]
     inputs = resize(views, image_size(session.progress.epoch, schedule.epochs, schedule.image_sizes, own))
     logits = session.module(inputs)
-    loss = F.cross_entropy(logits, targets, label_smoothing=optimization.label_smoothing)
+    loss = F.cross_entropy(logits, targets, session.class_weights, label_smoothing=optimization.label_smoothing)
     if answers is not None:
         loss = torch.lerp(loss, divergence(logits, answers, distillation.temperature), distillation.teacher_weight)
     if config.hard_images.skip_easy > 0:

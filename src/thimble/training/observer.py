@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from thimble.data.source import Source
 from thimble.storage.logs import Row
 
 from .config import TrainConfig
@@ -15,6 +16,9 @@ class Observer:
 
     def message(self, text: str) -> None:
         """Called with a message for the user."""
+
+    def data(self, source: Source) -> None:
+        """Called when the training images are loaded."""
 
     def start(self, run: Path, config: TrainConfig, progress: Progress) -> None:
         """Called before the first step."""

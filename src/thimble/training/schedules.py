@@ -18,10 +18,10 @@ class ScheduleConfig:
     """Length of the training, image sizes and learning rate schedule."""
 
     epochs: int = 24
-    """Passes over the training images."""
+    """Passes over the training images. 0: the fewer images, the more."""
 
     batch_size: int = 128
-    """Images in one optimizer step, over all processes together."""
+    """Images in one optimizer step, over all processes together. 0: by the number of images."""
 
     image_sizes: tuple[float, ...] = ()
     """Sizes of the training images, each for an equal part of the epochs: fractions of their full side (0.5, 1) or
@@ -32,8 +32,8 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         adopt(self)
-        require_whole(self, "epochs", 1, 100_000)
-        require_whole(self, "batch_size", 1, 1_000_000)
+        require_whole(self, "epochs", 0, 100_000)
+        require_whole(self, "batch_size", 0, 1_000_000)
         sides = "fractions from above 0 to 1, or whole numbers of at least 8 pixels"
         require(
             self, "image_sizes", lambda sizes: all(0 < size <= 1 or 8 <= size == size // 1 for size in sizes), sides

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from thimble.system.machine import keep_freed_memory
 from thimble.system.seeds import derive_seed
 from thimble.training.tricks.averaging import WeightAverage
 from thimble.training.tricks.bank import Bank, StoredTeacher
+from thimble.training.tricks.class_weights import class_weights
 from thimble.training.tricks.distillation import Teacher
 from thimble.training.tricks.hard_images import Hardness, num_kept
 from thimble.training.tricks.whitening import whiten_first_convolution
@@ -35,6 +36,7 @@ from .config import TrainConfig, headline
 from .fabric import environment
 from .observer import Observer
 from .optimizers import build_optimizers
+from .pretrained import adopt_weights
 from .progress import Progress
 from .resume import restore_progress, save_progress
 from .schedules import one_cycle
@@ -56,6 +58,7 @@ class Session:
         module: the model wrapped by fabric, and compiled if asked for; it shares the model's weights.
         optimizers: the optimizers wrapped by fabric.
         teacher: the teacher that the model learns from, on the device.
+        class_weights: each class's weight in the loss, float32 (num_classes,), on the device; None if all are alike.
         bank: a teacher's stored logits, with the views of the images that they belong to, on the device.
         curves: TensorBoard's writer; only in the first process, and only if TensorBoard is installed.
         reads_every_step: whether to read the loss and check for signals after every step. True on a CPU, where it costs
@@ -76,6 +79,7 @@ class Session:
     teacher: Teacher | None
     bank: StoredTeacher | None
     hardness: Hardness
+    class_weights: Tensor | None
     progress: Progress
     curves: Curves | None
     observer: Observer
@@ -143,7 +147,7 @@ def begin(
     if config.augment.augmenter == "batched":  # the whole training set fits on any device: move it once
         images, labels = data.images.to(fabric.device), data.labels.to(fabric.device)
         data = dataclasses.replace(data, images=images, labels=labels)
-    model = _initial_model(config, data, source.record()).to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = _initial_model(config, data, source, observer).to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = build_optimizers(model, config.optimization)
     if teacher is not None:
         teacher.check(data)
@@ -192,6 +196,7 @@ def begin(
         teacher=teacher,
         bank=StoredTeacher(bank, data, config.seed) if bank is not None else None,
         hardness=hardness,
+        class_weights=class_weights(data.labels.to(fabric.device), len(data.classes), config.weighting.class_weights),
         progress=progress,
         curves=curves,
         observer=observer,
@@ -222,7 +227,7 @@ def compiling(asked: bool) -> Iterator[None]:
         raise RunError(f"cannot compile the network ({reason}): install a C++ compiler, or drop --compile") from error
 
 
-def _initial_model(config: TrainConfig, data: ImageDataset, record: dict[str, Any]) -> Classifier:
+def _initial_model(config: TrainConfig, data: ImageDataset, source: Source, observer: Observer) -> Classifier:
     """The untrained model on the CPU, identical in all processes, with its data's classes, mean and std."""
     torch.manual_seed(derive_seed(config.seed))
     network = config.network
@@ -238,7 +243,9 @@ def _initial_model(config: TrainConfig, data: ImageDataset, record: dict[str, An
     except ValueError as error:
         raise UserError(f"--model {network.model}: {error}") from error
     model.classes, model.mean, model.std = data.classes, data.mean, data.std
-    model.data = record
+    model.data = source.record()
+    if source.fitting is not None:
+        model.fit, model.depth = source.fitting.fit, source.fitting.depth
     if network.whiten:
         images = normalize(_some_images(data), data.mean, data.std)
         try:
@@ -247,6 +254,8 @@ def _initial_model(config: TrainConfig, data: ImageDataset, record: dict[str, An
             raise UserError(
                 f"--whiten with --model {network.model}: {error}; drop --whiten, or use --no-whiten"
             ) from error
+    if network.pretrained is not None:
+        observer.message(adopt_weights(model, network.pretrained))
     return model
 
 

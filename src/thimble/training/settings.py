@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from thimble.system.settings import adopt, require, require_part, require_path, require_types, require_whole
+from thimble.system.settings import adopt, later, require, require_part, require_path, require_types, require_whole
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,10 @@ class ModelConfig:
     dropout: float = 0.0
     """Dropout probability inside the network, from 0 to less than 1."""
 
+    pretrained: str | None = later(None, before=None)
+    """Begin with the weights of a trained model of the same architecture: a shipped model's name, a weights file or a
+    run folder. All of them are trained; the last layer, which is for its classes, begins anew."""
+
     whiten: bool = False
     """Initialise the first convolution with the principal components of small patches of the training images."""
 
@@ -29,6 +33,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         adopt(self)
         require_part(self, "dropout")
+        require(self, "pretrained", lambda name: name is None or name != "", "a model's name or path")
         require_types(self)
 
 

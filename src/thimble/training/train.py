@@ -16,7 +16,7 @@ import torch
 from thimble.data.dataset import ImageDataset
 from thimble.data.source import DataUnavailable, Source
 from thimble.data.sources import SOURCES, find_source
-from thimble.data.split import hold_out, split
+from thimble.data.split import hold_out, joined, split
 from thimble.errors import Interrupted, UserError
 from thimble.measuring.evaluation import Evaluation, evaluate
 from thimble.models import list_models
@@ -28,15 +28,15 @@ from thimble.system.arguments import expanded, take
 from thimble.system.machine import has_bfloat16
 from thimble.training.tricks.bank import load_bank
 from thimble.training.tricks.distillation import Teacher
-from thimble.training.tricks.hard_images import num_kept
 
+from .adapting import adapted, check_length
 from .claim import Claim
 from .config import TrainConfig, headline
 from .config_file import check_same_data, read_config, source_of_run, to_dict
 from .fabric import launched, start_fabric
 from .loop import train_epochs
 from .observer import Observer
-from .recipes import DEFAULT_RECIPE, find_recipe
+from .recipes import default_recipe, find_recipe
 from .session import Session, begin, compiling
 from .signals import stop_on_signal
 
@@ -76,9 +76,11 @@ def train(
 
     Args:
         config: the settings; by default the recipe's, or the resumed run's.
-        data: training and test data, instead of the settings' dataset: a dataset's name, a path, a pair of
-            ``ImageDataset`` (training, test), or one ``ImageDataset``, of which always the same 15% become test images.
-        recipe: one of ``recipes.RECIPES``, instead of ``config``.
+        data: training and test data, instead of the settings' dataset: a dataset's name, a path to own images, a pair
+            of ``ImageDataset`` (training, test), or one ``ImageDataset``, of which always the same 15% become test
+            images.
+        recipe: one of ``recipes.RECIPES``, instead of ``config``. Default: ``own`` for a path to own images, else
+            ``fast``.
         resume: the folder of a run to resume instead of starting a new one. On the CPU, with the same number of
             threads, the result is that of an uninterrupted run, to the last bit.
         observer: is told about the progress.
@@ -97,7 +99,8 @@ def train(
         other = "resume" if config is None else "config"
         raise UserError(f"recipe={recipe!r} and {other}: use recipe or {other}, not both")
     if config is None:
-        config = find_recipe(recipe or DEFAULT_RECIPE) if run is None else read_config(run)
+        named = data if data is not None else changes.get("data")
+        config = find_recipe(recipe or default_recipe(named)) if run is None else read_config(run)
     if isinstance(data, str | os.PathLike):
         changes["data"], data = os.fspath(data), None
     source = None if data is None else find_source(hold_out(data) if isinstance(data, ImageDataset) else data)
@@ -127,9 +130,12 @@ def train(
             config = config.changed(augment=bank.views.augment, mix_probability=bank.views.mixed_share)
         fabric = start_fabric(config.run.device, config.network.precision, launch)
         config, source, whole = _load_data(config, source, fabric, observer)
+        observer.data(source)
         if bank is not None:
             bank.check(whole)
-        images, validation = _divided(config, whole, fabric.world_size)
+        images, validation = _divided(config, source, whole)
+        config = adapted(config, source, images, observer.message)
+        check_length(config, len(images), fabric.world_size)
         return _trained(begin(config, claim, fabric, source, images, validation, teacher, bank, observer))
 
 
@@ -165,24 +171,20 @@ def _load_data(
             return config.changed(data=source.name), source, source.load("train")
 
 
-def _divided(config: TrainConfig, whole: ImageDataset, num_processes: int) -> tuple[ImageDataset, ImageDataset | None]:
+def _divided(config: TrainConfig, source: Source, whole: ImageDataset) -> tuple[ImageDataset, ImageDataset | None]:
     """Return the training images and the validation images."""
     if len(whole.classes) < 2:
         raise UserError(f"{whole.name} has {len(whole.classes)} class: expected at least two to tell apart")
-    data, validation = split(whole, config.dataset.validation)
-    train_images, epochs, batch_size = config.dataset.train_images, config.schedule.epochs, config.schedule.batch_size
+    own = source.validation()
+    if config.dataset.validation is None:
+        data, validation = whole, own
+    else:
+        data, validation = split(whole if own is None else joined(whole, own), config.dataset.validation)
+    train_images = config.dataset.train_images
     if train_images is not None:
         if train_images > len(data):
             raise UserError(f"--train-images {train_images}: expected at most {len(data)}, the images available")
         data = data.subset(torch.arange(train_images))
-    fewest = num_kept(epochs, epochs, len(data), config.hard_images.skip_easy)
-    if fewest < batch_size:
-        raise UserError(f"--batch-size {batch_size}: expected at most {fewest}, the images in the shortest epoch")
-    if batch_size % num_processes or batch_size < 2 * num_processes:
-        raise UserError(
-            f"--batch-size {batch_size}: expected a multiple of {num_processes}, the number of processes, with at least"
-            " 2 images for each"
-        )
     return data, validation
 
 
@@ -204,7 +206,7 @@ def _finish(session: Session) -> TrainResult:
             "data": {
                 **session.source.record(),
                 "train_images": len(session.data),
-                "validation_images": config.dataset.validation,
+                "validation_images": 0 if session.validation is None else len(session.validation),
             },
             "metrics": {"last_epoch": history[-1], "test": test.to_dict()},
             "teacher_sha256": session.progress.teacher or None,

@@ -30,7 +30,7 @@ def evaluate(
 
     # Load the model first: a wrong name should not wait for a download.
     loaded = open_exported(model) if model.endswith(".onnx") else load_model(model)
-    dataset = source_for(data, loaded.data, model, data_dir).load("test", progress=True)
+    dataset = source_for(data, loaded, model, data_dir).load("test", progress=True)
     if isinstance(loaded, ExportedModel):
         result = loaded.evaluate(dataset, flip=flip)
     else:

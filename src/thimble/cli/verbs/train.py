@@ -11,15 +11,16 @@ from thimble.errors import Interrupted, UserError
 from thimble.system.arguments import expanded
 from thimble.system.lock import locked
 from thimble.training.config import TrainConfig
-from thimble.training.recipes import DEFAULT_RECIPE, Recipe, find_recipe
+from thimble.training.recipes import Recipe, default_recipe, find_recipe
 
 
 def train(arguments: Sequence[str]) -> Callable[..., int]:
-    """Return the verb; its defaults are those of the named recipe, or of the run to resume."""
+    """Return the verb; its defaults are those of the named recipe, of the run to resume, or of the data's recipe."""
     named, resumed = value_of(arguments, "--recipe"), value_of(arguments, "--resume")
     if named is not None and resumed is not None:
         raise UserError("use --recipe or --resume, not both: a resumed run keeps its recipe")
-    defaults = find_recipe(named or DEFAULT_RECIPE)
+    chosen = default_recipe(value_of(arguments, "--data"))
+    defaults = find_recipe(named or chosen)
     if resumed is not None:
         from thimble.training.config_file import read_config
 
@@ -28,14 +29,15 @@ def train(arguments: Sequence[str]) -> Callable[..., int]:
 
     def train(
         config: Annotated[TrainConfig, Flat] = defaults,
-        recipe: Recipe = DEFAULT_RECIPE,
+        recipe: Recipe = chosen,
         resume: Path | None = None,
         report: bool = True,
     ) -> int:
         """Train a model, test it once, and save weights, logs and a report in a run folder.
 
         Args:
-            recipe: The settings to start from; every other option changes one of them. Add --help to see them.
+            recipe: The settings to start from; every other option changes one of them. Add --help to see them. Default:
+                own if --data is a path to your own images, else fast.
             resume: Folder of an interrupted run to continue. A resumed run keeps its recipe.
             report: Do not write report.html at the end. (The report needs thimble-nets[report]; if that is missing, the
                 run ends with a message and without a report.)

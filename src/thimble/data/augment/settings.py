@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from thimble.system.settings import adopt, require, require_types
+from thimble.system.settings import adopt, later, require, require_types
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class AugmentConfig:
     """Augmentation of each training image, in this order, before normalisation."""
 
     flip_probability: float = 0.5
-    """Probability of a horizontal flip, 0..1."""
+    """Probability of each flip, 0..1."""
 
     affine_probability: float = 0.5
     """Probability of ShiftScaleRotate, 0..1. Mirrored pixels fill the edges."""
@@ -47,6 +47,10 @@ class AugmentConfig:
 
     augmenter: Literal["albumentations", "batched"] = "albumentations"
     """albumentations: image by image on the CPU; batched: on the training device. Both use the same distributions."""
+
+    flip: Literal["auto", "none", "horizontal", "both"] = later("horizontal", before="horizontal")
+    """Mirror images: horizontally, or also vertically (both), which suits images that have no upper side, as from a
+    microscope. auto: horizontally, unless that turns images of one class into another, as with characters."""
 
     def __post_init__(self) -> None:
         adopt(self)

@@ -1,0 +1,192 @@
+"""Train on seven datasets of own images with the default settings, one command each, and tabulate the test accuracy.
+
+    python benchmarks/own_images.py --archives ../shared/data/own --folder /tmp/own --seeds 3
+
+The archives are unpacked into the folder. A finished run is not repeated, an interrupted one is resumed, so that the
+table can be made in slices: ``--only`` names the datasets, ``--minutes`` ends the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pages import add_output, mean_percent, publish, spread, table
+
+from thimble.errors import UserError
+from thimble.storage.weights import WEIGHTS_FILE, load_weights
+
+
+@dataclass(frozen=True)
+class Task:
+    """One dataset: where its images are, what must be said of them, and what is to be reached.
+
+    Attributes:
+        place: the path inside the unpacked archives.
+        options: what the folder cannot say itself, as flags of ``thimble train``.
+        bar: the accuracy to reach, in 0..1; None if there is none.
+        aim: the accuracy to aim at, in 0..1.
+    """
+
+    place: str
+    options: tuple[str, ...] = ()
+    bar: float | None = None
+    aim: float | None = None
+
+
+_COMMONEST = ("T-Shirt", "Longsleeve", "Pants", "Shoes", "Shirt", "Dress", "Outwear", "Shorts", "Hat", "Skirt")
+TASKS = {
+    "fashion-mnist": Task("fashion-mnist", bar=0.945, aim=0.952),
+    "pneumonia-mnist": Task("pneumonia-mnist", bar=0.92, aim=0.946),
+    "sign-language-digits": Task("sign-language-digits", bar=0.995, aim=0.999),
+    "grocery-store": Task("grocery-store", ("--class-level", "0"), bar=0.68, aim=0.78),
+    "clothing": Task("clothing/images.csv", ("--group", "sender_id", "--classes", *_COMMONEST), bar=0.81, aim=0.86),
+    "omniglot-small": Task("omniglot-small", ("--class-level", "2"), bar=0.91, aim=0.95),
+    "twemoji": Task("twemoji"),
+}
+
+
+def unpack(archives: Path, folder: Path) -> None:
+    """Unpack each dataset's archives, unless its folder is there."""
+    for name in TASKS:
+        if not (folder / name).is_dir():
+            for archive in sorted((archives / name).glob("*.tar*")):
+                with tarfile.open(archive) as file:
+                    file.extractall(folder, filter="data")
+
+
+def train(name: str, seed: int, folder: Path, runs: Path, more: list[str]) -> bool:
+    """Train one dataset with one seed, or go on with it; return whether the run is finished."""
+    task, run = TASKS[name], runs / f"{name}-seed{seed}"
+    if (run / WEIGHTS_FILE).is_file():
+        return True
+    command = [sys.executable, "-m", "thimble", "train"]
+    if (run / "config.json").is_file():
+        command += ["--resume", str(run)]
+    else:
+        where = ["--seed", str(seed), "--runs", str(runs), "--name", run.name]
+        command += ["--data", str(folder / task.place), *task.options, *where, *more]
+    print(" ".join(command), flush=True)
+    subprocess.run([*command, "--no-report"], check=False)
+    return (run / WEIGHTS_FILE).is_file()
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """The figures of one finished run."""
+    model, metadata = load_weights(run / WEIGHTS_FILE)
+    environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    rows = (run / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    column = rows[0].split(",").index("seconds")
+    recipe, test = metadata["recipe"], metadata["metrics"]["test"]
+    return {
+        "seed": recipe["seed"],
+        "accuracy": test["accuracy"],
+        "balanced_accuracy": test["balanced_accuracy"],
+        "macro_f1": test["macro_f1"],
+        "test_images": test["num_images"],
+        "train_images": metadata["data"]["train_images"],
+        "classes": len(model.classes),
+        "parameters": model.num_parameters,
+        "input_size": list(model.input_size),
+        "fit": model.fit,
+        "epochs": recipe["epochs"],
+        "batch_size": recipe["batch_size"],
+        "class_weights": recipe["class_weights"],
+        "flip": recipe["augment"]["flip"],
+        "training_seconds": sum(float(row.split(",")[column]) for row in rows[1:]),
+        "threads": environment["torch_threads"],
+        "processor": environment["processor"],
+    }
+
+
+def summarize(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Put the seeds of one dataset together."""
+    task = TASKS[name]
+    return {
+        "dataset": name,
+        "options": list(task.options),
+        "bar": task.bar,
+        "aim": task.aim,
+        **{key: spread([run[key] for run in runs]) for key in ("accuracy", "balanced_accuracy", "macro_f1")},
+        "minutes": spread([run["training_seconds"] / 60 for run in runs]),
+        "runs": runs,
+    }
+
+
+def row(result: dict[str, Any]) -> list[object]:
+    """A dataset's row of the table."""
+    first, bar = result["runs"][0], result["bar"]
+    channels, height, _ = first["input_size"]
+    verdict = None if bar is None else f"{bar:.1%}" + ("" if result["accuracy"]["mean"] >= bar else ", not met")
+    return [
+        result["dataset"],
+        first["classes"],
+        first["train_images"],
+        first["test_images"],
+        f"{height} px, {'grey' if channels == 1 else 'colour'}, {first['fit']}",
+        first["parameters"],
+        f"{first['epochs']} of {first['batch_size']}",
+        f"{first['class_weights']}, {first['flip']}",
+        result["accuracy"]["n"],
+        mean_percent(result["accuracy"]),
+        mean_percent(result["balanced_accuracy"]),
+        verdict,
+        f"{result['minutes']['mean']:.1f}",
+    ]
+
+
+_HEADER = (
+    *("dataset", "classes", "training images", "test images", "input", "parameters", "epochs, batch"),
+    *("class weights, flip", "n", "test accuracy", "balanced accuracy", "bar", "minutes"),
+)
+
+
+def main() -> int:
+    """Train what is missing, and write the two files."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--archives", type=Path, default=Path("../shared/data/own"), help="the packed datasets")
+    parser.add_argument("--folder", type=Path, required=True, help="where they are unpacked, and the runs are kept")
+    parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS), help="these datasets")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no further run after so long")
+    add_output(parser)
+    options, more = parser.parse_known_args()
+    if not options.archives.is_dir():
+        raise UserError(f"{options.archives} is not a folder: expected the packed datasets")
+    began, runs = time.monotonic(), options.folder / "runs"
+    unpack(options.archives, options.folder)
+    results = []
+    for name in options.only:
+        for seed in range(options.seeds):
+            if time.monotonic() - began < 60 * options.minutes:
+                train(name, seed, options.folder, runs, more)
+        finished = [runs / f"{name}-seed{seed}" for seed in range(options.seeds)]
+        found = [read_run(run) for run in finished if (run / WEIGHTS_FILE).is_file()]
+        if found:
+            results.append(summarize(name, found))
+    if not results:
+        raise UserError(f"no run in {runs} is finished: expected at least one; run again with more --minutes")
+    paragraphs = [
+        "Each row is one command, `thimble train --data PATH`, with default settings: mean and standard deviation of"
+        " the test accuracy over the seeds, by the last averaged weights; the test images were read once, at the end.",
+        table(_HEADER, [row(result) for result in results]),
+        "What the folder cannot say itself was said: "
+        + "; ".join(f"{name} `{' '.join(task.options)}`" for name, task in TASKS.items() if task.options)
+        + ".",
+    ]
+    count = min(result["accuracy"]["n"] for result in results)
+    publish(
+        options.output, "Own images, default settings", paragraphs, {"datasets": results}, n=count, repeated="seeds"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
