@@ -177,7 +177,7 @@ def describe(
         "classes": list(model.classes),
         "mean": list(model.mean),
         "std": list(model.std),
-        "data": {key: value for key, value in model.data.items() if key in ("name", "sha256")},
+        "data": {key: value for key, value in model.data.items() if key in ("name", "sha256", "images")},
         "input": {
             "shape": ["batch", height, width, channels] if preprocess else ["batch", channels, height, width],
             "type": "uint8" if preprocess else "float32",

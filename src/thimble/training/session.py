@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from thimble.data.dataset import ImageDataset, normalize
-from thimble.data.rows import Rows
+from thimble.data.rows import unread
 from thimble.data.source import Source
 from thimble.errors import RunError, UserError
 from thimble.models import build_model
@@ -264,5 +264,5 @@ def _some_images(data: ImageDataset) -> Tensor:
     height, width = data.images.shape[2:]
     count = min(_WHITENING_IMAGES, max(100, _WHITENING_IMAGES * 32 * 32 // (height * width)))
     # Images that are mapped from disk are in the order of their classes.
-    step = max(1, len(data) // count) if isinstance(data.images, Rows) else 1  # type: ignore[unreachable]
+    step = 1 if unread(data.images) is None else max(1, len(data) // count)
     return data.images[::step][:count].cpu()
