@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from test_pixels import soft, turned
 
 from thimble.data.pixels import PADDING, Fit, Fitting, picture_size, to_input, to_picture, view_of
@@ -81,6 +81,16 @@ def test_the_borders_of_padding_are_even(
     inside[top:bottom, left:right] = True
     assert (pixels[:, inside] == torch.tensor([[200], [10], [50]])).all()
     assert (pixels[:, ~inside] == 128).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (33, 32), (640, 480), (5, 90), (101, 50), (77, 9), (41, 44)])
+@pytest.mark.parametrize("wanted", [(32, 32), (24, 48), (40, 8), (27, 35)])
+def test_padding_is_pillows_to_the_bit(shape: tuple[int, int], wanted: tuple[int, int]) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape[::-1], 3), np.uint8))
+    expected = ImageOps.pad(noise, wanted[::-1], color=(128, 128, 128))
+    assert np.array_equal(to_input(noise, Fitting(wanted, 3, "pad")).permute(1, 2, 0), np.asarray(expected))
+    grey = ImageOps.pad(noise.convert("L"), wanted[::-1], color=128)
+    assert np.array_equal(to_input(noise, Fitting(wanted, 1, "pad"))[0], np.asarray(grey))
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "squash"])

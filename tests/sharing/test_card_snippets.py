@@ -14,7 +14,6 @@ import pytest
 import torch
 from card_runs import drawn, run
 from PIL import Image
-from places import ROOT
 
 from thimble.data.image_files import read_image
 from thimble.data.pixels import Fitting, to_input
@@ -33,12 +32,11 @@ def test_its_python_is_python(run: Path) -> None:
             compile(block, "card", "exec")
 
 
-@pytest.mark.parametrize("page", ["card", "docs/export.md"])
 def test_its_pixels_without_pytorch_are_thimbles(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Turned by EXIF, transparent in every way, grey of 16 bits: what the snippet hands to the session."""
-    text = model_card("reference") if page == "card" else (ROOT / page).read_text("utf-8")
+    text = model_card("reference")
     (snippet,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "onnxruntime" in block)
     seen: list[Any] = []
 

@@ -164,10 +164,13 @@ def _placed(image: Image, fitting: Fitting, wanted: tuple[int, int], method: Res
 
 
 def _padded(found: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The box in which a whole image is centred on a page, both (width, height); at least a pixel wide and high."""
-    scale = min(wanted[0] / found[0], wanted[1] / found[1])
-    width, height = (max(1, min(most, round(side * scale))) for side, most in zip(found, wanted, strict=True))
-    left, top = (wanted[0] - width) // 2, (wanted[1] - height) // 2
+    """The box in which a whole image is centred on a page, both (width, height): PIL.ImageOps.pad's, but at least a pixel."""
+    width, height = wanted
+    if found[0] / found[1] > width / height:
+        height = max(1, round(found[1] / found[0] * width))
+    elif found[0] / found[1] < width / height:
+        width = max(1, round(found[0] / found[1] * height))
+    left, top = round((wanted[0] - width) * 0.5), round((wanted[1] - height) * 0.5)
     return left, top, left + width, top + height
 
 
