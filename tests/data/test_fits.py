@@ -152,22 +152,6 @@ def test_without_a_range_deep_grey_is_scaled_from_that_of_its_format() -> None:
     assert to_input(image, Fitting((1, 3), 1)).tolist() == [[[0, 1, 255]]]
 
 
-@pytest.mark.parametrize(
-    ("fitting", "facts"),
-    [
-        (Fitting((24, 48)), ["convert it to RGB", "centred part of 48:24", "resize that to 48x24 (width x height)"]),
-        (Fitting((28, 28), 1, "pad"), ["convert it to grey", "to fit into 28x28", "grey of 128"]),
-        (Fitting((8, 8), 1, "squash", (10.0, 4095.0)), ["all of it to 8x8", "so that 10 becomes 0 and 4095 becomes"]),
-    ],
-)
-def test_it_can_be_told_in_words(fitting: Fitting, facts: list[str]) -> None:
-    words = fitting.in_words()
-    assert "\n" not in words
-    assert words.isascii()
-    for fact in (*facts, "EXIF", "over white", "bicubic with antialiasing"):
-        assert fact in words
-
-
 def test_a_model_carries_how_its_images_are_fitted() -> None:
     model = build_model("tiny", in_channels=1, input_size=(20, 30))
     assert Fitting.of(model) == Fitting((20, 30), 1, "crop", None)

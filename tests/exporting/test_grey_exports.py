@@ -15,6 +15,7 @@ from torch import Tensor
 
 from thimble.cli import main as cli
 from thimble.data.dataset import ImageDataset
+from thimble.data.instructions import instructions
 from thimble.data.pixels import Fitting
 from thimble.data.rows import Rows, rows_of
 from thimble.data.shapes10 import shapes10
@@ -65,7 +66,7 @@ def test_every_format_takes_grey_images(format: str) -> None:
     assert said["input"]["shape"] == ["batch", 28, 20, 1]
     assert said["input"]["values"] == "grey, 0..255"
     assert (said["fit"], said["depth"]) == ("pad", [0.0, 4095.0])
-    assert said["fitting"] == Fitting.of(model).in_words()
+    assert said["fitting"] == instructions(Fitting.of(model))
     assert (said["mean"], said["std"]) == (list(model.mean), list(model.std))
     assert result.parity.test_images == 40
     assert result.parity.accuracy is not None

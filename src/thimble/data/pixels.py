@@ -72,23 +72,6 @@ class Fitting:
         channels, height, width = model.input_size
         return cls((height, width), channels, model.fit, model.depth)  # type: ignore[arg-type]
 
-    def in_words(self) -> str:
-        """How to make a network's pixels of an image, in one sentence: for those who do it without Thimble."""
-        height, width = self.size
-        size = f"{width}x{height} (width x height)"
-        colours = "RGB" if self.channels == 3 else "grey (0.299 red + 0.587 green + 0.114 blue)"
-        fits = {
-            "crop": f"crop its largest centred part of {width}:{height} and resize that to {size}",
-            "pad": f"resize it to fit into {size}, and centre it on grey of {PADDING}",
-            "squash": f"resize all of it to {size}, whatever its aspect ratio",
-        }
-        black, white = self.depth or (0, 65_535)
-        return (
-            "Turn the image upright by its EXIF orientation, lay it over white if it has transparency, scale grey of"
-            f" 16 bits so that {black:g} becomes 0 and {white:g} becomes 255, convert it to {colours},"
-            f" {fits[self.fit]}, bicubic with antialiasing."
-        )
-
 
 @dataclass(frozen=True)
 class View:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from thimble.data.dataset import ImageDataset
+from thimble.data.instructions import instructions
 from thimble.data.pixels import Fitting, to_input, to_picture
 from thimble.data.shapes10 import shapes10
 from thimble.data.sources import source_for
@@ -185,7 +186,7 @@ def describe(
         },
         "fit": model.fit,
         "depth": None if model.depth is None else list(model.depth),
-        "fitting": Fitting.of(model).in_words(),
+        "fitting": instructions(Fitting.of(model)),
         "output": "probabilities" if softmax else "logits",
         "licence": metadata.get("licence", "not stated"),
         "weights_sha256": sha256,
