@@ -83,7 +83,7 @@ def test_from_training_to_every_use(pair: Pair, tmp_path: Path) -> None:
     assert exported.parity.accuracy == measured.accuracy
     assert exported.labels.read_text().split() == list(test.classes)
     found = open_exported(exported.output)
-    assert Fitting.of(found) == Fitting.of(model)  # type: ignore[arg-type]
+    assert Fitting.of(found) == Fitting.of(model)
     assert found.evaluate(test).confusion == measured.confusion
     small = thimble.export(result.run, "onnx-int8", tmp_path / "grey-int8.onnx", data=pair)
     assert small.parity.accuracy is not None
