@@ -5,9 +5,11 @@
     model = torch.hub.load("OWNER/REPO", "custom", "runs/mine")               # your own weights
 
 OWNER/REPO is this repository on GitHub; for a local copy, give its folder and ``source="local"``. Inputs are float
-tensors (N, 3, height, width): pixels in 0..1, normalised as ``(pixel - mean) / std`` with ``model.mean`` and
-``model.std``. ``model.classes`` names the logits, and ``model.input_size`` is (channels, height, width). If Pillow is
-installed, ``thimble.data.image_files.read_image`` and ``thimble.data.pixels.to_input`` read an image file's pixels.
+tensors (N, channels, height, width): pixels in 0..1, normalised as ``(pixel - mean) / std`` with ``model.mean`` and
+``model.std``. ``model.classes`` names the logits, and ``model.input_size`` is (channels, height, width): 3 channels, or
+1 if the model is your own, for grey images. If Pillow is installed, ``to_input(read_image(file, fitting), fitting)``
+makes the pixels, with ``thimble.data.image_files.read_image`` and, from ``thimble.data.pixels``, ``to_input`` and
+``fitting = Fitting.of(model)``.
 
 The weights are safetensors files in the repository: nothing else is downloaded, and nothing is ever unpickled.
 docs/hub.md has more.
@@ -27,7 +29,8 @@ def reference(pretrained: bool = True, **arguments: _Any) -> _Any:
 
     Args:
         pretrained: True: weights trained on CIFAR-10, in eval mode; False: new random weights, in training mode.
-        arguments: only with ``pretrained=False``: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
+        arguments: only with ``pretrained=False``: ``num_classes`` (default 10), ``dropout``, 0..1 (default 0),
+            ``in_channels`` (default 3) and ``input_size``, (height, width) (default 32x32).
     """
     return _model("reference", pretrained, arguments)
 
@@ -37,7 +40,8 @@ def thimble_78k(pretrained: bool = True, **arguments: _Any) -> _Any:
 
     Args:
         pretrained: True: weights trained on CIFAR-10, in eval mode; False: new random weights, in training mode.
-        arguments: only with ``pretrained=False``: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
+        arguments: only with ``pretrained=False``: ``num_classes`` (default 10), ``dropout``, 0..1 (default 0),
+            ``in_channels`` (default 3) and ``input_size``, (height, width) (default 32x32).
     """
     return _model("thimble-78k", pretrained, arguments)
 
@@ -47,7 +51,8 @@ def thimble_97k(pretrained: bool = True, **arguments: _Any) -> _Any:
 
     Args:
         pretrained: must be False: the repository has no trained weights of this network yet.
-        arguments: only with ``pretrained=False``: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
+        arguments: only with ``pretrained=False``: ``num_classes`` (default 10), ``dropout``, 0..1 (default 0),
+            ``in_channels`` (default 3) and ``input_size``, (height, width) (default 32x32).
     """
     return _model("thimble-97k", pretrained, arguments)
 
@@ -57,7 +62,8 @@ def thimble_150k(pretrained: bool = True, **arguments: _Any) -> _Any:
 
     Args:
         pretrained: must be False: the repository has no trained weights of this network yet.
-        arguments: only with ``pretrained=False``: ``num_classes`` (default 10) and ``dropout``, 0..1 (default 0).
+        arguments: only with ``pretrained=False``: ``num_classes`` (default 10), ``dropout``, 0..1 (default 0),
+            ``in_channels`` (default 3) and ``input_size``, (height, width) (default 32x32).
     """
     return _model("thimble-150k", pretrained, arguments)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from thimble.data.cifar10 import CLASSES, MEAN, STD, Cifar10
 from thimble.data.dataset import ImageDataset, normalize
+from thimble.data.pixels import Fitting, to_input, to_picture
 from thimble.data.shapes10 import shapes10
 from thimble.data.source import Part
 from thimble.exporting import onnx_file
@@ -68,11 +69,25 @@ def _seasoned(name: str, **arguments: Any) -> Classifier:
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.weight, 0.5, 1.5)
                 nn.init.uniform_(module.bias, -0.5, 0.5)
-        drawings = shapes10(30, seed=4)
-        model.mean, model.std = drawings.mean, drawings.std
-        for _ in range(3):
-            model.train()(normalize(drawings.images, drawings.mean, drawings.std))
+        season(model)
     return model.eval()
+
+
+def season(model: Classifier) -> None:
+    """Show a network drawings of its input size, three times."""
+    drawings, channels = shapes10(30, seed=4), model.input_size[0]
+    model.mean, model.std = drawings.mean[:channels], drawings.std[:channels]
+    images = fitted(drawings.images, model)
+    for _ in range(3):
+        model.train()(normalize(images, model.mean, model.std))
+    model.eval()
+
+
+def fitted(images: Tensor, model: Classifier) -> Tensor:
+    """Images as uint8 of a model's input size."""
+    if tuple(images.shape[1:]) == model.input_size:
+        return images
+    return torch.stack([to_input(to_picture(image), Fitting.of(model)) for image in images])
 
 
 @cache

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from demo_shared import draw_ship, save_shapes, write_bad
 from PIL import Image
 
 from thimble.cli import main as cli
 from thimble.data.cifar10 import CLASSES, Cifar10, data_folder
+from thimble.data.dataset import ImageDataset
 from thimble.data.shapes10 import shapes10
+from thimble.data.source import Part, Source
 from thimble.demo.answers import Models, answer, check_upload, draw_samples
+from thimble.demo.page import _about, _save_samples
 from thimble.errors import UserError
+from thimble.measuring.prediction import predict
 from thimble.models import build_model
 from thimble.storage.find import load_pretrained
 
@@ -59,6 +64,55 @@ def test_no_pixel_is_decoded_of_what_is_refused(tmp_path: Path, monkeypatch: pyt
     for path in (paths["huge"], paths["heavy"]):
         with pytest.raises(UserError, match="expected at most"):
             check_upload(path)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_a_model_of_grey_images_answers_to_a_photograph(fit: str, tmp_path: Path) -> None:
+    model = build_model("tiny", num_classes=7, in_channels=1, input_size=(28, 20)).eval()
+    model.fit = fit
+    found = answer(draw_ship(tmp_path / "ship.png"), model)
+    assert found.top == predict(tmp_path / "ship.png", model)[0].top
+    assert found.picture.size == (183, 256)
+    assert found.picture.mode == "RGB"
+
+
+class Odd(Source):
+    """Grey images of classes with names that no file may have, one of them without test images."""
+
+    name = title = "odd"
+    classes = ("../../up", "People & Body", "a/b", "none", "[x](y) <b>", "x" * 300)
+
+    def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
+        labels = torch.tensor([5, 4, 2, 1, 0, 0])
+        images = torch.full((6, 1, 28, 20), 30, dtype=torch.uint8) * labels.view(-1, 1, 1, 1).byte()
+        return ImageDataset("odd", images, labels, self.classes, (0.5,), (0.25,))
+
+
+def test_samples_of_grey_images_and_of_classes_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thimble.demo.answers.recorded_source", lambda *_: Odd())
+    model = build_model("tiny", num_classes=6, in_channels=1, input_size=(28, 20))
+    model.classes = Odd.classes
+    folder = tmp_path / "deep" / "samples"
+    folder.mkdir(parents=True)
+    before = set(tmp_path.rglob("*"))
+    rows, reason = _save_samples(model, folder)
+    assert reason == ""
+    paths = [Path(path) for (path,) in rows]
+    assert set(tmp_path.rglob("*")) - before == set(paths)
+    assert all(path.parent == folder for path in paths)
+    assert [path.stem for path in paths[:3]] == ["000 -up", "001 People-Body", "002 a-b"]
+    with Image.open(paths[1]) as picture:
+        assert (picture.size, picture.mode, picture.getpixel((0, 0))) == ((20, 28), "L", 30)
+    about = _about(model)
+    assert "\\[x\\](y) \\<b\\>" in about
+    assert "x" * 100 not in about
+
+
+def test_the_page_names_at_most_fifty_classes() -> None:
+    model = build_model("tiny", num_classes=242)
+    about = _about(model)
+    assert about.endswith("them: " + ", ".join(map(str, range(50))) + " and 192 more.")
+    assert "more" not in _about(build_model("tiny", num_classes=50))
 
 
 def test_samples_are_of_the_models_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,6 +164,35 @@ def test_the_picture_is_what_the_network_sees(size: tuple[int, int]) -> None:
     assert page.height < 56 + 2 * (explanation.picture.height + 40)
 
 
+class GreyCorner(Classifier):
+    """Of grey images. Class 1 has the mean grey of all the image as its logit, class 0 nothing."""
+
+    def __init__(self) -> None:
+        convolution = nn.Conv2d(1, 2, 1, bias=False)
+        with torch.no_grad():
+            convolution.weight.copy_(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1))
+        blocks = {"c": convolution, "pool": nn.AdaptiveAvgPool2d(1)}
+        super().__init__(blocks, name="grey", arguments={"num_classes": 2}, input_size=(1, 24, 40))
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_of_grey_images_whatever_their_fit(fit: str) -> None:
+    model = GreyCorner()
+    model.fit = fit
+    grey = torch.full((1, 24, 40), 128, dtype=torch.uint8)
+    grey[:, :8, :8] = 255
+    for image in (grey, grey.expand(3, -1, -1), grey.repeat_interleave(4, 1).repeat_interleave(4, 2)):
+        (explanation,) = explain(image, model, class_name="1")
+        for values in (explanation.grad_cam, explanation.integrated_gradients):
+            assert values.shape == (24, 40)
+            assert values.max() == 1
+            assert values[:7, :7].mean() > 0.9
+            assert values[12:, 12:].abs().max() < 0.05
+        assert explanation.picture.size == (256, 154)
+        assert explanation.picture.mode == "RGB"
+        assert draw([explanation]).size == page_size([(256, 154)])
+
+
 def test_a_class_that_is_none_is_refused() -> None:
     with pytest.raises(UserError, match=r"^--class cow: expected one of 0, 1$"):
         explain(red_corner(), Corner(), class_name="cow")

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from exports_shared import seasoned, stand_in
+from exports_shared import fitted, seasoned, stand_in
 from torch import nn
 
+from thimble.data.shapes10 import shapes10
 from thimble.errors import UserError
 from thimble.exporting import executorch_file
 from thimble.exporting.deployment import Deployment, deploy
@@ -60,6 +61,18 @@ def test_it_answers_like_the_network_for_any_number_of_images(shipped: Deploymen
     inputs = shipped.inputs(stand_in().images[:100])  # more than go into it at a time
     expected = shipped.network(inputs)
     assert (run(inputs).argmax(1) == expected.argmax(1)).float().mean() >= 0.97
+    for number in (1, 3, executorch_file.MAX_BATCH):
+        torch.testing.assert_close(run(inputs[:number]), run(inputs)[:number], rtol=0, atol=1e-5)
+
+
+@needs_executorch
+def test_it_takes_any_number_of_grey_images_too(tmp_path: Path) -> None:
+    model = seasoned("tiny", in_channels=1, input_size=(28, 20))
+    images = fitted(shapes10(70).images, model)
+    deployment = deploy(model, calibration=images)
+    (tmp_path / "grey.pte").write_bytes(executorch_file.build(deployment))
+    run, inputs = executorch_file.load(tmp_path / "grey.pte"), deployment.inputs(images)
+    torch.testing.assert_close(run(inputs), deployment.network(inputs), rtol=0, atol=0.01)
     for number in (1, 3, executorch_file.MAX_BATCH):
         torch.testing.assert_close(run(inputs[:number]), run(inputs)[:number], rtol=0, atol=1e-5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 from exported_files import refusal, rewrite
-from exports_shared import save_onnx, seasoned, stand_in
+from exports_shared import fitted, save_onnx, seasoned, stand_in
 from onnx import TensorProto, helper
 
 from thimble.cli import main as cli
+from thimble.data.rows import rows_of
 from thimble.data.shapes10 import shapes10
 from thimble.errors import RunError
 from thimble.exporting.exported import open_exported
@@ -125,11 +127,51 @@ def test_metadata_that_lack_something(exported: Path, tmp_path: Path, key: str) 
         {"classes": [["a"]] * 10},
         {"mean": [10**9, 0, 0]},
         {"std": [1e-30, 1, 1]},
+        {"fit": "zoom"},
+        {"fit": 3},
+        {"fit": None},
+        {"depth": [255, 0]},
+        {"depth": [0, float("inf")]},
+        {"depth": "deep"},
+        {"input": {"type": "uint8", "shape": ["batch", 32, 32, 1]}},  # with three means
+        {"input": {"type": "uint8", "shape": ["batch", 32, 32, 2]}},
     ],
 )
 def test_metadata_that_cannot_be(exported: Path, tmp_path: Path, values: dict[str, Any]) -> None:
     path = rewrite(exported, tmp_path / "model.onnx", lambda _, metadata: metadata.update(values))
     assert "has incomplete metadata" in refusal(path)
+
+
+def test_a_file_from_before_there_was_a_fit_crops(exported: Path, tmp_path: Path) -> None:
+    def forget(_: Any, metadata: dict[str, Any]) -> None:
+        for key in ("fit", "depth", "fitting"):
+            del metadata[key]
+
+    model = open_exported(rewrite(exported, tmp_path / "old.onnx", forget))
+    assert (model.fit, model.depth) == ("crop", None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"preprocess": False}, {"softmax": True}])
+def test_a_file_of_grey_images_is_measured_like_its_model(
+    options: dict[str, bool], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = seasoned("thimble-78k", num_classes=10, in_channels=1, input_size=(96, 64))
+    model.classes, model.fit, model.depth = shapes10(1).classes, "squash", (5.0, 4095.0)
+    path = save_onnx(tmp_path / "grey.onnx", model, **options)
+    found = open_exported(path)
+    assert (found.input_size, found.fit, found.depth) == ((1, 96, 64), "squash", (5.0, 4095.0))
+    drawings = shapes10(30, seed=8)
+    images = fitted(drawings.images, model)
+    grey = dataclasses.replace(drawings, images=images, mean=model.mean, std=model.std)
+    assert found.evaluate(grey).confusion == evaluate(model, grey).confusion
+    logits = infer(model, images, mean=model.mean, std=model.std)
+    if not options.get("softmax"):
+        torch.testing.assert_close(found.infer(images), logits, rtol=1e-4, atol=1e-4)
+    mapped = dataclasses.replace(grey, images=rows_of(images, torch.arange(len(images))))
+    assert found.evaluate(mapped).confusion == found.evaluate(grey).confusion
+    assert cli.main(["evaluate", str(path), "--data", "shapes10"]) == 2
+    assert "(channels, height, width) = (1, 96, 64)" in capsys.readouterr().err
 
 
 def test_metadata_of_another_network(exported: Path, tmp_path: Path) -> None:

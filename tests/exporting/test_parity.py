@@ -86,6 +86,31 @@ def test_what_passes() -> None:
     check(GOOD, exact=True)
     check(dataclasses.replace(GOOD, accuracy=0.8951, agreement=0.97, max_difference=3.0), exact=False)
     check(dataclasses.replace(GOOD, accuracy=0.91, agreement=0.97, twin_agreement=0.99), exact=False)
+    check(dataclasses.replace(GOOD, agreement=0.86), exact=False)  # an unsure network, no less accurate
+    check(dataclasses.replace(GOOD, num_images=100, twin_agreement=0.97), exact=False)
+
+
+def test_on_few_test_images_a_loss_may_be_chance(images: ImageDataset) -> None:
+    """Two of 40 images are 5 points, of which nothing follows; six are a loss."""
+    deployment = deploy(seasoned())
+    right = deployment.network(deployment.inputs(images.images)).argmax(1)
+    tested = dataclasses.replace(images, labels=right)
+    for wrong, fits in ((0, True), (2, True), (6, False)):
+
+        def worse(inputs: Tensor, wrong: int = wrong) -> Tensor:
+            outputs: Tensor = deployment.network(inputs).clone()
+            if len(inputs) > 1:
+                outputs[:wrong] = outputs[:wrong].roll(1, 1)
+            return outputs
+
+        parity = compare(worse, deployment, tested, is_test=True)
+        assert parity.drop == pytest.approx(wrong / 40)
+        assert parity.chance == pytest.approx(min(1.0, 2 * 0.5**wrong))
+        if fits:
+            check(parity, exact=False)
+        else:
+            with pytest.raises(RunError, match="expected a loss of at most 0"):
+                check(dataclasses.replace(parity, agreement=1.0), exact=False)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -99,13 +124,22 @@ def test_values_that_are_not_finite(value: float) -> None:
     ("change", "message"),
     [
         (
-            {"agreement": 0.949},
+            {"agreement": 0.849},
+            r"84\.90% of .* predicted classes agree with PyTorch .* expected at least 85%; nothing was written",
+        ),
+        (
+            {"agreement": 0.949, "test_images": None, "accuracy": None, "pytorch_accuracy": None},
             r"94\.90% of .* predicted classes agree with PyTorch .* expected at least 95%; nothing was written",
         ),
         (
             {"twin_agreement": 0.989},
             r"98\.90% of .* agree with the ONNX int8 file .* expected at least 99%; nothing was written",
         ),
+        (
+            {"twin_agreement": 0.96, "num_images": 100},
+            r"96\.00% of .* agree with the ONNX int8 file .* expected at least 99%; nothing was written",
+        ),
+        ({"accuracy": 0.8949, "chance": 0.049}, "expected a loss of at most 0"),
         ({"accuracy": 0.8949}, r"accuracy is 89\.49% on 10,000 test images, PyTorch's 90\.00%: .* 0\.5 points"),
     ],
 )

@@ -43,9 +43,11 @@ def history(epochs: int) -> list[dict[str, Any]]:
     return [{name: epoch if name == "epoch" else 0.5 for name in COLUMNS} for epoch in range(1, epochs + 1)]
 
 
-def small_model() -> Classifier:
-    """All its values are alike, so that what is kept of it packs well."""
-    model = build_model("thimble-78k", num_classes=3).eval()
+def small_model(**arguments: Any) -> Classifier:
+    """All its values are alike, so that what is kept of it packs well. Of grey images, it has a fit and a depth."""
+    model = build_model("thimble-78k", num_classes=3, **arguments).eval()
+    if model.input_size[0] == 1:
+        model.fit, model.depth = "pad", (10.0, 4095.5)
     for name, tensor in model.state_dict().items():
         tensor.fill_(1 if name.endswith(("running_var", "num_batches_tracked")) else 0.01)
     model.classes = ("a", "b", "c")
@@ -76,8 +78,9 @@ def _weights(folder: Path) -> list[bytes]:
             "data": {"name": "shapes10"},
             "metrics": {"last_epoch": history(1)[0]},
         }
-        save_weights(folder / "x", small_model(), metadata, half=half)
-        found.append((folder / "x").read_bytes())
+        for model in (small_model(), small_model(in_channels=1, input_size=(96, 64))):
+            save_weights(folder / "x", model, metadata, half=half)
+            found.append((folder / "x").read_bytes())
     return found
 
 

@@ -16,9 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 import thimble.measuring.prediction
+from thimble.data.pixels import to_picture
 from thimble.errors import UserError
 from thimble.measuring.inference import infer
 from thimble.measuring.prediction import Prediction, predict, predict_files, to_csv
+from thimble.models import build_model
 from thimble.models.classifier import Classifier
 
 
@@ -104,6 +106,45 @@ def test_predict_brings_images_to_height_and_width_of_the_model(colours: Classif
     colours.input_size = (3, 8, 4)
     images = torch.cat([plain(0), plain(2), plain(0)], dim=3)
     assert predict(images, colours)[0].top[0][0] == "blue"
+
+
+@pytest.mark.parametrize("side", [8, 20])
+def test_tensors_of_other_channels_are_converted_as_files_are(colours: Classifier, side: int) -> None:
+    """Grey to colour: three equal channels. Colour to grey: the luminance, as Pillow computes it."""
+    grey = torch.randint(0, 256, (3, 1, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert predict(grey, colours) == predict(grey.expand(-1, 3, -1, -1), colours)
+    model = build_model("tiny", num_classes=3, in_channels=1, input_size=(8, 8)).eval()
+    color = torch.randint(0, 256, (3, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pictures = [to_picture(image) for image in color]
+    expected = [each.top for each in predict([picture.convert("L") for picture in pictures], model)]
+    assert [each.top for each in predict(color, model)] == expected
+    assert [each.top for each in predict(pictures, model)] == expected
+    assert [each.top for each in predict(grey, model)] == [
+        each.top for each in predict(grey.expand(-1, 3, -1, -1), model)
+    ]
+    assert len(predict(color[0], model)) == len(predict(grey[0], model)) == 1
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 8), (1, 2, 8, 8), (8, 8), (1, 0, 8), (0, 8, 8)])
+def test_tensors_of_other_shapes_are_refused(colours: Classifier, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match=r"expected uint8 \(\[N,\] 3 or 1, height, width\)"):
+        predict(torch.zeros(shape, dtype=torch.uint8), colours)
+
+
+def test_the_models_own_fit_decides_what_it_sees(colours: Classifier, tmp_path: Path) -> None:
+    """Of a wide image, the middle is blue and the rest red, most of it."""
+    images = torch.cat([plain(0, 0, 0, 0), plain(2, 2, 2, 2), plain(0, 0, 0, 0)], dim=3)[0]
+    path = tmp_path / "wide.png"
+    to_picture(torch.cat([images, images], 2)).save(path)
+    found = {}
+    for fit in ("crop", "squash", "pad"):
+        colours.fit = fit
+        found[fit] = [dict(predict(each, colours)[0].top) for each in (images, to_picture(images))]
+        assert found[fit][0] == found[fit][1]
+        assert predict(path, colours)[0].image == str(path)
+    assert max(found["crop"][0], key=found["crop"][0].__getitem__) == "blue"
+    assert max(found["squash"][0], key=found["squash"][0].__getitem__) == "red"
+    assert found["pad"][0]["green"] > found["squash"][0]["green"]  # the borders are grey
 
 
 def test_top_names_as_many_classes_as_there_are(colours: Classifier) -> None:

@@ -59,6 +59,27 @@ def test_the_default_layer_is_the_last_before_global_pooling() -> None:
     assert receptive_field_by_gradient(build_model("reference"), size=120) == 93
 
 
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("stride", [2, 3, 4])
+@pytest.mark.parametrize("padded", [True, False])
+def test_a_stem_of_large_strides_and_kernels(kernel: int, stride: int, padded: bool) -> None:
+    stem = nn.Conv2d(1, 2, kernel, stride, padding=kernel // 2 if padded else 0)
+    model = nn.Sequential(stem, nn.ReLU(), nn.Conv2d(2, 2, 3, padding=1))
+    expected = ReceptiveField(kernel + 2 * stride, stride)
+    assert receptive_fields(model)["2"] == expected
+    if kernel >= stride:  # else it does not see every pixel, and the middle one may be one that it does not
+        assert receptive_field_by_gradient(model, size=96) == expected.size
+
+
+@pytest.mark.parametrize(("side", "jump"), [(32, 1), (64, 2), (96, 3), (128, 4)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_familys_stem(side: int, jump: int, channels: int) -> None:
+    model = build_model("thimble-78k", in_channels=channels, input_size=(side, side))
+    fields = receptive_fields(model)
+    assert fields["stage1.0.0"].jump == jump
+    assert receptive_field_by_gradient(model, "stage1.1.0", size=64) == fields["stage1.1.0"].size
+
+
 def test_pooling_dilation_and_stride_by_hand_and_by_gradient() -> None:
     model = nn.Sequential(
         nn.Sequential(nn.Conv2d(1, 2, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),  # 5, then 6 at jump 2

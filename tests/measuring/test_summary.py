@@ -53,6 +53,24 @@ def test_totals_of_the_reference_network() -> None:
     assert summary.within_budget
 
 
+@pytest.mark.parametrize("size", [(1, 28, 28), (3, 64, 64), (1, 96, 96), (3, 128, 128), (1, 64, 100), (1, 8, 8)])
+@pytest.mark.parametrize("name", ["reference", "thimble-78k"])
+def test_of_a_model_for_other_images(name: str, size: tuple[int, int, int]) -> None:
+    model = build_model(name, num_classes=242, in_channels=size[0], input_size=size[1:])
+    summary = summarize(model)
+    assert summary.input_size == size
+    assert summary.num_parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert summary.layers[-1].output_shape == (242, 1, 1)
+    convolutions = [layer for layer in summary.layers if layer.type in ("Conv2d", "HalvingDepthwise")]
+    assert all(layer.num_multiply_adds > 0 and layer.receptive_field for layer in convolutions)
+    if name == "thimble-78k":
+        first = next(layer for layer in summary.layers if layer.name == "stage1.0.0")
+        assert max(first.output_shape[1:]) <= 50
+        assert summary.num_multiply_adds <= 100e6
+    with pytest.raises(UserError, match=f"expected \\({size[0]}, height, width\\)"):
+        summarize(model, (4 - size[0], *size[1:]))
+
+
 def test_layers_of_the_reference_network() -> None:
     layers = summarize("reference").layers
     assert len(layers) == 54  # as many as torchsummary prints

@@ -14,7 +14,6 @@ import pytest
 import torch
 from card_runs import drawn, run
 from PIL import Image
-from places import ROOT
 
 from thimble.data.image_files import read_image
 from thimble.data.pixels import Fitting, to_input
@@ -48,14 +47,14 @@ FITTINGS = [
 ]
 
 
-@pytest.mark.parametrize("source", ["docs/export.md", "reference", *FITTINGS], ids=str)
+@pytest.mark.parametrize("source", ["reference", *FITTINGS], ids=str)
 def test_its_pixels_without_pytorch_are_thimbles(
     source: str | Fitting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Turned by EXIF, transparent in every way, grey of 16 bits: what the snippet hands to the session."""
     fitting = source if isinstance(source, Fitting) else Fitting((32, 32))
     model = fitted(source) if isinstance(source, Fitting) else source
-    text = (ROOT / model).read_text("utf-8") if model == "docs/export.md" else model_card(model)
+    text = model_card(model)
     (snippet,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "onnxruntime" in block)
     seen: list[Any] = []
 

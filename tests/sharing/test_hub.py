@@ -14,10 +14,12 @@ import torch
 from hub_server import server
 from weights_files import described
 
+from thimble.data.pixels import Fitting
 from thimble.data.shapes10 import shapes10
 from thimble.errors import RunError, UserError
 from thimble.measuring.prediction import predict
 from thimble.measuring.summary import summarize
+from thimble.models import build_model
 from thimble.models.classifier import Classifier
 from thimble.sharing.hub import HubClassifier
 from thimble.storage.find import load_described, load_pretrained
@@ -56,6 +58,22 @@ def test_it_is_the_classifier_that_it_was_made_of(model: Classifier) -> None:
     assert HubClassifier.of(found) is found
     assert HubClassifier.of(model.train()).training
     assert same(copy.deepcopy(found), model)
+
+
+def test_a_model_of_grey_images_takes_along_how_they_are_fitted(tmp_path: Path) -> None:
+    model = build_model("tiny", num_classes=2, in_channels=1, input_size=(28, 20)).eval()
+    model.mean, model.std, model.fit, model.depth = (0.3,), (0.2,), "pad", (12.0, 4095.0)
+    HubClassifier.of(model).save_pretrained(tmp_path / "saved")
+    found = HubClassifier.from_pretrained(tmp_path / "saved")
+    assert same(found, model)
+    assert (found.fit, found.depth, found.input_size) == ("pad", (12.0, 4095.0), (1, 28, 20))
+    assert (found.mean, found.std) == ((0.3,), (0.2,))
+    assert not {"fit", "depth"} & found.metadata.keys()
+    config = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert (config["fit"], config["depth"], config["input_size"]) == ("pad", [12.0, 4095.0], [1, 28, 20])
+    image = torch.randint(0, 256, (3, 50, 60), dtype=torch.uint8)
+    assert predict(image, found) == predict(image, model)
+    assert Fitting.of(found) == Fitting.of(model)
 
 
 def test_thimble_takes_it_for_a_classifier() -> None:

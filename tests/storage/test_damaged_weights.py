@@ -162,12 +162,57 @@ def test_metadata_that_lacks_something(saved: Path, name: str) -> None:
         {"input_size": [3, 32.5, 32]},
         {"input_size": [3, True, 32]},
         {"input_size": "332"},
+        {"input_size": [2, 32, 32]},
+        {"input_size": [4, 32, 32]},
+        {"input_size": [True, 32, 32]},
+        {"input_size": [1, 24, 16]},  # with three means
+        {"input_size": [1, 24, 16], "mean": [0.5]},
+        {"input_size": [1, 24, 16], "mean": [0.5, 0.5], "std": [0.5, 0.5]},
+        {"mean": [0.5], "std": [0.5]},
+        {"fit": "stretch"},
+        {"fit": "Crop"},
+        {"fit": ""},
+        {"fit": None},
+        {"fit": ["crop"]},
+        {"fit": {"crop": 1}},
+        {"fit": 0},
+        {"fit": True},
+        {"fit": "crop" * 10_000},
+        {"depth": 255},
+        {"depth": "0 255"},
+        {"depth": []},
+        {"depth": [255]},
+        {"depth": [0, 1, 2]},
+        {"depth": [255, 0]},
+        {"depth": [7, 7]},
+        {"depth": [0, True]},
+        {"depth": ["0", "255"]},
+        {"depth": [None, 255]},
+        {"depth": [0, float("nan")]},
+        {"depth": [float("-inf"), 0]},
+        {"depth": [0, 1e300]},
+        {"depth": [-1e30, 0]},
+        {"depth": [0, 1e-310]},
+        {"depth": {"0": 0, "1": 255}},
     ],
 )
 def test_metadata_that_cannot_be(saved: Path, change: dict[str, Any]) -> None:
     assert load_weights(saved)[0].input_size == (3, 24, 16)
     rewrite(saved, **change)
     assert "does not describe its model correctly" in refusal(saved)
+
+
+def test_a_file_from_before_there_was_a_fit_crops(saved: Path) -> None:
+    values = described(saved)
+    del values["fit"], values["depth"]
+    rewrite(saved, metadata=json.dumps(values))
+    model, _ = load_weights(saved)
+    assert (model.fit, model.depth) == ("crop", None)
+
+
+def test_the_weights_of_another_number_of_channels(saved: Path) -> None:
+    rewrite(saved, input_size=[1, 24, 16], mean=[0.5], std=[0.5])
+    assert "c1.0.weight is torch.float32 (16, 3, 3, 3), expected torch.float32 (16, 1, 3, 3)" in refusal(saved)
 
 
 def test_a_missing_tensor(saved: Path) -> None:

@@ -187,6 +187,19 @@ def test_a_teacher_of_other_data_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_teacher_of_other_channels_is_refused(tmp_path: Path) -> None:
+    drawings, grey = shapes10(10), tmp_path / "grey.safetensors"
+    model = thimble.build_model("tiny", in_channels=1)
+    model.classes, model.mean, model.std = drawings.classes, drawings.mean[:1], drawings.std[:1]
+    save_weights(grey, model, {})
+    with pytest.raises(UserError) as caught:
+        Teacher(str(grey)).check(drawings)
+    assert str(caught.value) == (
+        f"--teacher {grey} takes images of one channel (grey): expected one for the images of shapes10, of three"
+        " channels (colour)"
+    )
+
+
 def test_a_teacher_of_fewer_classes_is_refused(little_run: TrainConfig, tmp_path: Path) -> None:
     path = tmp_path / "three.safetensors"
     save_weights(path, thimble.build_model("reference", num_classes=3), {})

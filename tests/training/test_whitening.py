@@ -41,9 +41,27 @@ def test_it_is_the_same_each_time_whatever_the_weights_were() -> None:
     assert torch.equal(first.get_parameter("c1.0.weight"), second.get_parameter("c1.0.weight"))
 
 
-@pytest.mark.parametrize(
-    "layer", [nn.Conv2d(3, 15, 3), nn.Conv2d(3, 64, 3), nn.Conv2d(3, 6, 3, groups=3), nn.Linear(3, 4)]
-)
+@pytest.mark.parametrize("name", ["reference", "thimble-150k"])
+def test_of_grey_images_with_more_filters_than_components(name: str) -> None:
+    """A patch has nine values, so nine components, of which the family's 40 filters are eighteen."""
+    grey = images().mean(1, keepdim=True)
+    model = build_model(name, in_channels=1)
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    whiten_first_convolution(model, grey)
+    half = first.out_channels // 2
+    assert first.weight.norm().item() == pytest.approx(first.out_channels**0.5)
+    torch.testing.assert_close(first.weight[:half], -first.weight[half:])
+    outputs = F.conv2d(grey, first.weight[:half]).transpose(0, 1).flatten(1).double()
+    second = outputs @ outputs.T / outputs.shape[1]
+    whitened = min(half, 9)
+    scale = second.diagonal()[: whitened - 1].mean()
+    # But for the weakest, of noise, from which the floor takes much.
+    assert (second[: whitened - 1, : whitened - 1] / scale - torch.eye(whitened - 1)).abs().max() < 0.1
+    assert ((second.diagonal() / scale - 1).abs() < 0.3).all()
+    assert len({tuple(row) for row in first.weight.flatten(1).tolist()}) == first.out_channels
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 15, 3), nn.Conv2d(3, 6, 3, groups=3), nn.Linear(3, 4)])
 def test_another_first_layer_is_refused(layer: nn.Module) -> None:
     with pytest.raises(ValueError, match="the first convolution is"):
         whiten_first_convolution(nn.Sequential(layer), images())

@@ -218,6 +218,7 @@ def print_export(result: Export) -> None:
     if parity.accuracy is not None and parity.pytorch_accuracy is not None:
         table.add_row(f"accuracy on {parity.test_images:,} test images", f"{parity.accuracy:.2%}")
         table.add_row("PyTorch's accuracy on them", f"{parity.pytorch_accuracy:.2%}")
+    table.add_row("names of the classes", shown(result.labels))
     console.print(table)
 
 

@@ -106,7 +106,7 @@ def view_of(image: Image, fitting: Fitting) -> View:
         rgb = rgb.convert("L").convert("RGB")
     # In the picture of a small image, the pixels stay visible.
     small = _seen(rgb.size, fitting) < shown[0]
-    picture = _placed(rgb, fitting.fit, shown, Resampling.NEAREST if small else Resampling.LANCZOS)
+    picture = _placed(rgb, fitting, shown, Resampling.NEAREST if small else Resampling.LANCZOS)
     return View(_fitted(rgb, fitting), picture)
 
 
@@ -127,21 +127,34 @@ def _fitted(rgb: Image, fitting: Fitting) -> Tensor:
     from PIL.Image import Resampling
 
     image = rgb if fitting.channels == 3 else rgb.convert("L")
-    placed = np.array(_placed(image, fitting.fit, fitting.size[::-1], Resampling.BICUBIC), dtype=np.uint8)
+    placed = np.array(_placed(image, fitting, fitting.size[::-1], Resampling.BICUBIC), dtype=np.uint8)
     return torch.from_numpy(placed.reshape(*fitting.size, fitting.channels)).permute(2, 0, 1).contiguous()
 
 
-def _placed(image: Image, fit: Fit, wanted: tuple[int, int], method: Resampling) -> Image:
-    """Resize an image to (width, height) by cropping, padding or squashing."""
+def _placed(image: Image, fitting: Fitting, wanted: tuple[int, int], method: Resampling) -> Image:
+    """Resize an image to (width, height), the network's or in its aspect ratio, by cropping, padding or squashing."""
     from PIL import Image
 
-    if fit != "pad":
-        return image.resize(wanted, method, box=_centre(image.size, wanted) if fit == "crop" else None)
-    scale = min(wanted[0] / image.width, wanted[1] / image.height)
-    width, height = (max(1, min(most, round(side * scale))) for side, most in zip(image.size, wanted, strict=True))
+    if fitting.fit != "pad":
+        return image.resize(wanted, method, box=_centre(image.size, wanted) if fitting.fit == "crop" else None)
+    left, top, right, bottom = _padded(image.size, fitting.size[::-1])
+    # A picture has the network's borders, which are whole pixels of the network's.
+    across, down = wanted[0] / fitting.size[1], wanted[1] / fitting.size[0]
+    box = (round(left * across), round(top * down), round(right * across), round(bottom * down))
     page = Image.new(image.mode, wanted, PADDING if image.mode == "L" else (PADDING,) * 3)
-    page.paste(image.resize((width, height), method), ((wanted[0] - width) // 2, (wanted[1] - height) // 2))
+    page.paste(image.resize((max(1, box[2] - box[0]), max(1, box[3] - box[1])), method), box[:2])
     return page
+
+
+def _padded(found: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box in which a whole image is centred on a page, both (width, height): PIL.ImageOps.pad's, at least a pixel."""
+    width, height = wanted
+    if found[0] / found[1] > width / height:
+        height = max(1, round(found[1] / found[0] * width))
+    elif found[0] / found[1] < width / height:
+        width = max(1, round(found[0] / found[1] * height))
+    left, top = round((wanted[0] - width) * 0.5), round((wanted[1] - height) * 0.5)
+    return left, top, left + width, top + height
 
 
 def _seen(found: tuple[int, int], fitting: Fitting) -> float:

@@ -35,11 +35,12 @@ class Rows:
 
     def __getitem__(self, index: Any) -> Tensor:
         """Read rows: one, a slice, or those at indices, int64 (n,) or bool (N,); then index the other dimensions."""
-        first, *others = index if isinstance(index, tuple) else (index,)
-        chosen = self.base[self.rows[first]]
-        if not others:
-            return chosen
-        return chosen[tuple(others)] if isinstance(first, int) else chosen[(slice(None), *others)]
+        first, *others = (index if isinstance(index, tuple) else (index,)) or (...,)
+        if first is None or first is ...:
+            return self.base[self.rows][index]
+        if isinstance(first, slice) and others:
+            return self.base[self.rows[first]][(slice(None), *others)]
+        return self.base[(self.rows[first], *others)]
 
     def __iter__(self) -> Iterator[Tensor]:
         """Read one row after the other."""

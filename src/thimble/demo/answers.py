@@ -108,6 +108,7 @@ def measure_milliseconds(model: Classifier) -> float:
 def draw_samples(model: Classifier) -> tuple[list[tuple[str, Image.Image]], str]:
     """Return one (class name, image) per class to try the model on; or none, and a sentence that says why.
 
+    A class without test images has none.
     They are test images of the dataset that the model was trained on. Nothing is downloaded for this.
     """
     try:
@@ -122,9 +123,8 @@ def draw_samples(model: Classifier) -> tuple[list[tuple[str, Image.Image]], str]
         return [], f"No examples: they exist for models trained on {' or '.join(SOURCES)}."
     if dataset.classes != model.classes:
         return [], f"No examples: the classes of {dataset.name} are not the model's."
-    firsts = [int((dataset.labels == label).nonzero()[0]) for label in range(len(dataset.classes))]
-    pictures = [to_picture(dataset.images[index]) for index in firsts]
-    return list(zip(dataset.classes, pictures, strict=True)), ""
+    places = [(name, (dataset.labels == label).nonzero()) for label, name in enumerate(dataset.classes)]
+    return [(name, to_picture(dataset.images[int(found[0])])) for name, found in places if len(found)], ""
 
 
 class Models:

@@ -11,6 +11,7 @@ import functools
 import html
 import logging
 import os
+import re
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,7 @@ from thimble.errors import RunError, UserError
 from thimble.models.classifier import Classifier
 from thimble.system.extras import require
 from thimble.system.files import MEBIBYTE
+from thimble.system.names import markdown, shortened
 
 from .answers import MAX_BYTES, Answer, Models, draw_samples
 from .guard import Guard, demo_folder
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _INTRODUCTION = """# Thimble
 Drop an image. A small neural network predicts its class, and a heat map shows which parts of the image it used."""
 _MOST_WAITING = 64
+_MOST_NAMES = 50
 _SOURCES = ["upload", "clipboard"]
 _CSS = """
 .gradio-container { width: 100%; max-width: 1060px !important; margin: 0 auto !important; }
@@ -116,15 +119,17 @@ def _save_samples(model: Classifier, folder: Path) -> tuple[list[list[str]], str
     """Save the samples; return the rows of their table, one file each, or none and the reason."""
     samples, reason = draw_samples(model)
     rows = []
-    for name, picture in samples:
-        path = folder / f"{name}.png"
+    for number, (name, picture) in enumerate(samples):
+        path = folder / f"{number:03d} {re.sub(r'[^A-Za-z0-9]+', '-', name)[:50]}.png"  # a name may hold anything
         picture.save(path)
         rows.append([str(path)])
     return rows, reason
 
 
 def _about(model: Classifier) -> str:
-    known = ", ".join(model.classes)
+    names = [markdown(shortened(name, 40)) for name in model.classes[:_MOST_NAMES]]
+    more = len(model.classes) - len(names)
+    known = ", ".join(names) + (f" and {more} more" if more else "")
     return (
         f"This network has {model.num_parameters:,} parameters. It knows only these classes, and always picks one of"
         f" them: {known}."

@@ -19,7 +19,7 @@ def grad_cam(model: Classifier, pixels: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         model: a network that pools its last feature maps to 1x1.
-        pixels: uint8 (N, 3, height, width), of the model's input size.
+        pixels: uint8 (N, channels, height, width), of the model's input size.
         targets: the classes, int64 (N,).
 
     Returns:

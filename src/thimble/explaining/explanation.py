@@ -61,7 +61,7 @@ def explain(
 
     Grad-CAM: R. Selvaraju et al. (2017, arXiv:1610.02391), at the feature maps before the global pooling. Integrated
     gradients: M. Sundararajan et al., "Axiomatic Attribution for Deep Networks" (2017, arXiv:1703.01365), summed over
-    the three colours.
+    the channels.
 
     Args:
         images: as for ``thimble.predict``.

@@ -27,13 +27,13 @@ class Deployment:
     Attributes:
         network: in eval mode, on the CPU, float32. It takes what ``inputs`` returns.
         input_size: (channels, height, width) of the images.
-        mean: per channel (red, green, blue), for pixels in 0..1.
-        std: per channel (red, green, blue), for pixels in 0..1.
+        mean: per channel (red, green, blue; or grey), for pixels in 0..1.
+        std: per channel (red, green, blue; or grey), for pixels in 0..1.
         preprocess: whether the network normalises its input itself.
         softmax: whether the network returns probabilities instead of logits.
         metadata: the file's metadata, as JSON values.
-        calibration: training images, uint8 (N, 3, height, width), to find the value ranges for an int8 file; None for
-            a float32 file.
+        calibration: training images, uint8 (N, channels, height, width), to find the value ranges for an int8 file;
+            None for a float32 file.
     """
 
     network: nn.Module
@@ -46,7 +46,7 @@ class Deployment:
     calibration: Tensor | None = None
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Convert images, uint8 (N, 3, height, width), to the network's inputs; see ``as_inputs``."""
+        """Convert images, uint8 (N, channels, height, width), to the network's inputs; see ``as_inputs``."""
         return as_inputs(images, self.preprocess, self.mean, self.std)
 
     def example(self, num_images: int = 2) -> Tensor:
@@ -58,13 +58,13 @@ def as_inputs(images: Tensor, preprocess: bool, mean: Sequence[float], std: Sequ
     """Convert images to an exported file's inputs.
 
     Args:
-        images: uint8 (N, 3, height, width).
+        images: uint8 (N, channels, height, width).
         preprocess: whether the file normalises them itself.
         mean, std: per channel, for pixels in 0..1.
 
     Returns:
-        With ``preprocess``, uint8 (N, height, width, 3), red first, the layout of Pillow; else normalised float32
-        (N, 3, height, width).
+        With ``preprocess``, uint8 (N, height, width, channels), red first, the layout of Pillow; else normalised
+        float32 (N, channels, height, width).
     """
     if preprocess:
         return images.permute(0, 2, 3, 1).contiguous()

@@ -63,7 +63,8 @@ def build(deployment: Deployment) -> bytes:
                     f"ExecuTorch has no {found[0] if found else 'kernel'} for one of this network's layers: use"
                     " --format onnx-int8"
                 ) from error
-            if any(int(sizes.upper) < MAX_BATCH for sizes in edge.exported_program().range_constraints.values()):
+            # For grey images, symbols that the file does not use are left over; their sizes have no bounds.
+            if any(sizes.upper < MAX_BATCH for sizes in edge.exported_program().range_constraints.values()):
                 raise RuntimeError(f"ExecuTorch bounded the batch below {MAX_BATCH}")
             return bytes(edge.to_executorch().buffer)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from thimble.data.dataset import ImageDataset
+from thimble.data.instructions import instructions
+from thimble.data.pixels import Fitting, to_input, to_picture
 from thimble.data.shapes10 import shapes10
 from thimble.data.sources import source_for
 from thimble.errors import UserError
@@ -20,6 +21,7 @@ from thimble.models.classifier import Classifier
 from thimble.storage.find import Model, load_described, name_of
 from thimble.system.arguments import described, take
 from thimble.system.files import write_atomically
+from thimble.system.names import shown
 from thimble.system.scratch import temporary_folder
 from thimble.version import __version__
 
@@ -43,6 +45,7 @@ class Export:
 
     Attributes:
         output: the file.
+        labels: the file beside it with the names of the classes: see ``labels_of``.
         format: one of ``FORMATS``.
         num_bytes: its size in bytes.
         metadata: the metadata inside it.
@@ -50,6 +53,7 @@ class Export:
     """
 
     output: Path
+    labels: Path
     format: str
     num_bytes: int
     metadata: dict[str, Any]
@@ -59,6 +63,7 @@ class Export:
         """The result as JSON values."""
         return {
             "output": str(self.output),
+            "labels": str(self.labels),
             "format": self.format,
             "num_bytes": self.num_bytes,
             "parity": self.parity.to_dict(),
@@ -80,14 +85,16 @@ def export(
     """Export a model to a file that runs without Thimble, and check that the file computes the same.
 
     The file's input is ``images``, any number at a time (the C file: one), its output ``logits``. It is built in a
-    temporary folder, compared with PyTorch there, and moved to ``output`` only if it passes.
+    temporary folder, compared with PyTorch there, and moved to ``output`` only if it passes. The names of the classes
+    are written beside it, see ``labels_of``.
 
     Args:
         model: a shipped model's name, a weights file, a run folder or a classifier; it is not changed.
         format: one of ``FORMATS``.
-        output: the file; an existing one is replaced. Default: named after the model, in the current folder.
-        preprocess: whether the file takes uint8 (N, height, width, 3), 0..255, red first, and normalises it; if not, it
-            takes normalised float32 (N, 3, height, width).
+        output: the file; an existing one and its labels are replaced. Default: named after the model, in the current
+            folder.
+        preprocess: whether the file takes uint8 (N, height, width, channels), 0..255, red first, and normalises it; if
+            not, it takes normalised float32 (N, channels, height, width).
         softmax: whether the file returns ``probabilities`` instead of logits.
         data: the data on which the model was trained: a name, a path or an ``ImageDataset``. Training images calibrate
             an int8 file, and test images check every file. Default: the dataset that the model records.
@@ -137,7 +144,18 @@ def export(
         parity = compare(kind.load(file), deployment, images, is_test=is_test, twin=twin)
     check(parity, exact=kind.exact)
     write_atomically(path, content)
-    return Export(path, format, len(content), deployment.metadata, parity)
+    labels = path.with_name(f"{path.name}.labels.txt")
+    write_atomically(labels, labels_of(classifier))
+    return Export(path, labels, format, len(content), deployment.metadata, parity)
+
+
+def labels_of(model: Classifier) -> str:
+    """The content of the file beside an export: one class name per line, in the order of the logits.
+
+    The file is named after the export, ``model.onnx.labels.txt``, so that two exports never share one. What would break
+    a line is escaped.
+    """
+    return "".join(f"{shown(name)}\n" for name in model.classes)
 
 
 def _twin(deployment: Deployment, path: Path) -> Run:
@@ -151,6 +169,7 @@ def describe(
 ) -> dict[str, Any]:
     """The file's metadata: everything needed to use it, and its origin."""
     channels, height, width = model.input_size
+    values = "red, green, blue" if channels == 3 else "grey"
     metrics = metadata.get("metrics")
     test = metrics.get("test") if isinstance(metrics, dict) else None
     return {
@@ -159,12 +178,15 @@ def describe(
         "classes": list(model.classes),
         "mean": list(model.mean),
         "std": list(model.std),
-        "data": {key: value for key, value in model.data.items() if key in ("name", "sha256")},
+        "data": {key: value for key, value in model.data.items() if key in ("name", "sha256", "images")},
         "input": {
             "shape": ["batch", height, width, channels] if preprocess else ["batch", channels, height, width],
             "type": "uint8" if preprocess else "float32",
-            "values": "red, green, blue, 0..255" if preprocess else "red, green, blue, (pixel / 255 - mean) / std",
+            "values": f"{values}, 0..255" if preprocess else f"{values}, (pixel / 255 - mean) / std",
         },
+        "fit": model.fit,
+        "depth": None if model.depth is None else list(model.depth),
+        "fitting": instructions(Fitting.of(model)),
         "output": "probabilities" if softmax else "logits",
         "licence": metadata.get("licence", "not stated"),
         "weights_sha256": sha256,
@@ -174,11 +196,11 @@ def describe(
 
 
 def _calibration_images(model: Classifier, source: Source | None, *, progress: bool) -> Tensor:
-    """Training images for calibration, uint8 (N, 3, height, width), the same for every file; never test images."""
+    """Images to calibrate with, uint8 (N, channels, height, width): always the same training images, no test images."""
     assert source is not None
     dataset = source.load("train", progress=progress)
     chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(_SEED))[:CALIBRATION_IMAGES]
-    return _resize(dataset.images[chosen], model.input_size)
+    return _fitted(dataset.images[chosen], model)
 
 
 def _parity_images(model: Classifier, source: Source | None, required_by: str) -> tuple[ImageDataset, bool]:
@@ -194,10 +216,14 @@ def _parity_images(model: Classifier, source: Source | None, required_by: str) -
         if test.classes == model.classes and tuple(test.images.shape[1:]) == model.input_size:
             return test, True
     drawings = shapes10(NUM_IMAGES, seed=_SEED)
-    return dataclasses.replace(drawings, images=_resize(drawings.images, model.input_size)), False
+    channels = model.input_size[0]
+    images, mean, std = _fitted(drawings.images, model), drawings.mean[:channels], drawings.std[:channels]
+    return dataclasses.replace(drawings, images=images, mean=mean, std=std), False
 
 
-def _resize(images: Tensor, size: tuple[int, int, int]) -> Tensor:
-    if tuple(images.shape[1:]) == size:
+def _fitted(images: Tensor, model: Classifier) -> Tensor:
+    """Fit images of another size or other channels, uint8, as ``predict`` would."""
+    if tuple(images.shape[1:]) == model.input_size:
         return images
-    return F.interpolate(images.float(), size[1:], mode="bilinear", antialias=True).round().clamp(0, 255).byte()
+    fitting = Fitting.of(model)
+    return torch.stack([to_input(to_picture(image), fitting) for image in images])

@@ -13,7 +13,7 @@ from torch import Tensor
 from thimble.data.dataset import ImageDataset
 from thimble.errors import RunError, UserError
 from thimble.measuring.evaluation import Evaluation, check_fit, reduce
-from thimble.storage.description import check_classes, check_constants, check_input_size
+from thimble.storage import description
 from thimble.system.arguments import expanded
 from thimble.system.extras import require
 from thimble.system.files import read_file
@@ -40,6 +40,8 @@ class ExportedModel:
         input_size: (channels, height, width) of its input images.
         mean: per channel, for pixels in 0..1.
         std: per channel, for pixels in 0..1.
+        fit: how images of another shape are fitted: crop, pad or squash, see ``thimble.data.pixels.Fitting``.
+        depth: the values that become 0 and 255 in grey images of more than 8 bits; None for the range of their format.
         preprocess: whether it normalises its input itself.
         softmax: whether it returns probabilities instead of logits.
         run: a function from its inputs to its outputs.
@@ -52,6 +54,8 @@ class ExportedModel:
     input_size: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    fit: str
+    depth: tuple[float, float] | None
     preprocess: bool
     softmax: bool
     run: Run
@@ -59,7 +63,7 @@ class ExportedModel:
     data: dict[str, Any]
 
     def infer(self, images: Tensor, *, flip: bool = False) -> Tensor:
-        """Compute logits, float32 (N, classes), for images, uint8 (N, 3, height, width).
+        """Compute logits, float32 (N, classes), for images, uint8 (N, channels, height, width).
 
         From a file that returns probabilities, they are logarithms, so that a constant per image may be missing.
 
@@ -141,13 +145,17 @@ def _read_claims(metadata: dict[str, Any]) -> dict[str, Any]:
     preprocess = metadata["input"]["type"] == "uint8"
     shape = list(metadata["input"]["shape"][1:])
     data = metadata.get("data")
-    input_size = check_input_size([shape[2], shape[0], shape[1]] if preprocess and len(shape) == 3 else shape)
+    input_size = description.check_input_size(
+        [shape[2], shape[0], shape[1]] if preprocess and len(shape) == 3 else shape
+    )
     return {
         "data": data if isinstance(data, dict) else {},
-        "classes": check_classes(metadata["classes"]),
+        "classes": description.check_classes(metadata["classes"]),
         "input_size": input_size,
-        "mean": check_constants("mean", metadata["mean"], input_size[0]),
-        "std": check_constants("std", metadata["std"], input_size[0]),
+        "mean": description.check_constants("mean", metadata["mean"], input_size[0]),
+        "std": description.check_constants("std", metadata["std"], input_size[0]),
+        "fit": description.check_fit(metadata.get("fit", "crop")),
+        "depth": description.check_depth(metadata.get("depth")),
         "preprocess": preprocess,
         "softmax": metadata["output"] == "probabilities",
     }

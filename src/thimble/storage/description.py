@@ -15,7 +15,8 @@ LONGEST_CLASS_NAME = 1_000
 LARGEST_SIDE = 1024
 """The longest side of a network's input, in pixels."""
 FITS = ("crop", "pad", "squash")
-_DEEPEST = 1e12
+_DEEPEST, _SHALLOWEST = 1e12, 1e-30
+"""The largest value of a depth range, and its smallest width: 255 divided by it is finite."""
 _LARGEST_CONSTANT = 1e4
 """The largest mean and std, for pixels in 0..1. A std has to be at least the inverse, so that pixels stay finite."""
 
@@ -123,7 +124,7 @@ def check_depth(values: Any) -> tuple[float, float] | None:
     if not isinstance(values, list) or len(values) != 2 or not all(is_number(value) for value in values):
         raise TypeError(f"depth {_short(values)} is not a list of two numbers")
     black, white = map(float, values)
-    if not -_DEEPEST <= black < white <= _DEEPEST:
+    if not -_DEEPEST <= black < white <= _DEEPEST or white - black < _SHALLOWEST:
         raise ValueError(f"depth {_short(values)}, expected two numbers, the smaller first, up to {_DEEPEST:g}")
     return black, white
 

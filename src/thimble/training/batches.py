@@ -62,7 +62,7 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
         return self.order[batch * self.batch_size : (batch + 1) * self.batch_size][self.rank :: self.world_size]
 
     def __getitem__(self, batch: int) -> tuple[Tensor, Tensor]:
-        """Return images, uint8 (n, 3, height, width) in channels-last memory, and labels, int64 (n,)."""
+        """Return images, uint8 (n, channels, height, width) in channels-last memory, and labels, int64 (n,)."""
         chosen = self.indices(batch)
         images, labels = self.dataset.images[chosen], self.dataset.labels[chosen]
         if self.augmenter is None:
@@ -90,7 +90,7 @@ def _leave_signals_to_the_parent(worker: int) -> None:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Scale float images (N, 3, height, width) to ``size``, (height, width), with antialiasing."""
+    """Scale float images (N, channels, height, width) to ``size``, (height, width), with antialiasing."""
     if images.shape[2:] == size:
         return images
     smaller = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from thimble.data.dataset import ImageDataset, normalize
+from thimble.data.rows import unread
 from thimble.data.source import Source
 from thimble.errors import RunError, UserError
 from thimble.models import build_model
@@ -246,7 +247,7 @@ def _initial_model(config: TrainConfig, data: ImageDataset, source: Source, obse
     if source.fitting is not None:
         model.fit, model.depth = source.fitting.fit, source.fitting.depth
     if network.whiten:
-        images = normalize(data.images[:_WHITENING_IMAGES].cpu(), data.mean, data.std)
+        images = normalize(_some_images(data), data.mean, data.std)
         try:
             whiten_first_convolution(model, images)
         except ValueError as error:
@@ -256,3 +257,12 @@ def _initial_model(config: TrainConfig, data: ImageDataset, source: Source, obse
     if network.pretrained is not None:
         observer.message(adopt_weights(model, network.pretrained))
     return model
+
+
+def _some_images(data: ImageDataset) -> Tensor:
+    """Images for the whitening, on the CPU: of large images fewer, as all their patches are in memory at once."""
+    height, width = data.images.shape[2:]
+    count = min(_WHITENING_IMAGES, max(100, _WHITENING_IMAGES * 32 * 32 // (height * width)))
+    # Images that are mapped from disk are in the order of their classes.
+    step = 1 if unread(data.images) is None else max(1, len(data) // count)
+    return data.images[::step][:count].cpu()

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from exports_shared import seasoned, stand_in
+from exports_shared import fitted, seasoned, stand_in
 
 from thimble.data.shapes10 import shapes10
 from thimble.errors import UserError
 from thimble.exporting import onnx_file
 from thimble.exporting.c import source as c_file
 from thimble.exporting.deployment import Deployment, deploy
+from thimble.exporting.export import describe
 from thimble.storage.find import load_pretrained
 
 try:
@@ -111,6 +112,37 @@ def test_as_a_program_it_names_the_class_and_never_leaves_its_buffers(name: str,
         result = subprocess.run([program], input=pixels.numpy().tobytes(), capture_output=True)
         assert (result.returncode, result.stderr) == (0, b"")
         assert label.encode() in result.stdout
+
+
+@needs_compiler
+def test_of_grey_images_it_takes_one_byte_a_pixel_and_says_how_to_make_them(tmp_path: Path) -> None:
+    model = seasoned("tiny", num_classes=2, in_channels=1, input_size=(20, 96))
+    model.classes, model.fit, model.depth = ("cat?", "dog"), "pad", (100.0, 4000.5)
+    images = fitted(shapes10(20, seed=5).images, model)
+    metadata = describe(model, {}, "0" * 64, preprocess=True, softmax=False)
+    deployment = deploy(model, metadata=metadata, calibration=images)
+    path, program = tmp_path / "model.c", tmp_path / "model"
+    path.write_bytes(c_file.build(deployment))
+    text = " ".join(path.read_text("ascii").replace(" * ", " ").split())
+    for fact in (
+        "96 x 20 pixels, row by row from the top left; one byte per pixel: grey, 0..255",
+        "#define TINY_CHANNELS 1",
+        "extern int tiny_classify(const uint8_t image[1920]);",
+        'do what "fitting" says above',
+        "scale grey of 16 bits so that 100 becomes 0 and 4000.5 becomes 255",
+        "resize it to fit into 96x20 (width x height), and centre it on grey of 128",
+    ):
+        assert fact in text
+    command = [*COMPILER, *STRICT, "-DTHIMBLE_MAIN", str(path), "-o", str(program)]
+    sanitizers = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    if subprocess.run([*command, *sanitizers], capture_output=True).returncode:
+        subprocess.run(command, check=True)
+    expected = [model.classes[label] for label in c_file.load(path)(deployment.inputs(images)).argmax(1)]
+    for pixels, label in zip(images[:3], expected, strict=False):
+        result = subprocess.run([program], input=pixels.numpy().tobytes(), capture_output=True)
+        assert (result.returncode, result.stderr, result.stdout.decode().strip()) == (0, b"", label)
+    short = subprocess.run([program], input=bytes(1919), capture_output=True)
+    assert (short.returncode, short.stderr) == (2, b"expected 1920 bytes: 96 x 20 pixels, one byte per pixel\n")
 
 
 @pytest.mark.slow

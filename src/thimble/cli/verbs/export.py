@@ -26,14 +26,14 @@ def export(
     """Export MODEL to a file that runs without Thimble.
 
     The file is compared with PyTorch on 1,000 images first; if it differs too much, it is not written; exit code 1. An
-    int8 file is calibrated on training images.
+    int8 file is calibrated on training images. FILE.labels.txt, beside it, has the names of the classes, one a line.
 
     Args:
         model: A shipped model's name, a weights file or a run folder.
-        output: File to write; an existing file is replaced. Default: in the current folder, named after MODEL's
-            architecture and the format.
-        preprocess: Without this flag the file takes uint8 RGB images (N, height, width, 3) and normalises them itself.
-            With it, it takes normalised float32 images (N, 3, height, width).
+        output: File to write; an existing file and its labels are replaced. Default: in the current folder, named after
+            MODEL's architecture and the format.
+        preprocess: Without this flag the file takes uint8 images (N, height, width, channels) and normalises them
+            itself. With it, it takes normalised float32 images (N, channels, height, width).
         softmax: Output probabilities instead of logits.
         data: The dataset that MODEL was trained on: its training images calibrate int8 files, its test images check the
             file. Default: the one that MODEL records.

@@ -26,7 +26,7 @@ class BatchAugmenter:
         self.fill = torch.tensor([fill_color(mean)], dtype=torch.uint8)
 
     def augment(self, images: Tensor, seed: int) -> Tensor:
-        """Augment uint8 images (N, 3, height, width); the result is a new tensor in channels-last memory.
+        """Augment uint8 images (N, channels, height, width); the result is a new tensor in channels-last memory.
 
         The same images, seed and kind of device give the same result. Nothing here waits for a GPU.
         """
@@ -52,7 +52,7 @@ class BatchAugmenter:
         count, channels, height, width = images.shape
         first = torch.arange(count, device=images.device).view(-1, 1, 1) * (height * width)
         sources = first + self._sources(draws[:7], height, width)
-        # Rows of (red, green, blue): one index fetches a whole pixel, and the result is in channels-last memory.
+        # Rows of channels: one index fetches a whole pixel, and the result is in channels-last memory.
         pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)
         if self.num_draws > 12:
             moved = pixels.index_select(0, sources.flatten()).view(count, height, width, channels).permute(0, 3, 1, 2)
@@ -65,7 +65,7 @@ class BatchAugmenter:
         return augmented.permute(0, 3, 1, 2)
 
     def _recolor(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Change brightness, contrast, saturation and sharpness as Albumentations does: uint8 (N, 3, height, width)."""
+        """Change brightness, contrast, saturation and sharpness as Albumentations does: uint8, the same shape."""
         config = self.config
         changes = config.color_limit * (2 * draws[:3] - 1) * (draws[3:6] < config.color_probability)
         brightness, contrast, saturation = 1 + changes
@@ -120,7 +120,9 @@ class BatchAugmenter:
 
 
 def _gray(images: Tensor) -> Tensor:
-    """The luminance by ITU-R BT.601, as in OpenCV: (N, 3, height, width) to (N, 1, height, width)."""
+    """The luminance by ITU-R BT.601, as in OpenCV: (N, 3 or 1, height, width) to (N, 1, height, width)."""
+    if images.shape[1] == 1:
+        return images
     gray: Tensor = 0.299 * images[:, :1] + 0.587 * images[:, 1:2] + 0.114 * images[:, 2:]
     return gray
 

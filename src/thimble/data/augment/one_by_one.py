@@ -30,7 +30,7 @@ class Augmenter:
         self.pipeline = _compose(config, mean)
 
     def __call__(self, images: Images, seed: int) -> Images:
-        """Augment uint8 images (N, height, width, 3); the same images and seed give the same result."""
+        """Augment uint8 images (N, height, width, channels); the same images and seed give the same result."""
         # Albumentations has its own random generators, which all DataLoader workers would inherit in the same state.
         # With a seed per batch, workers draw different numbers, and the result does not depend on how many there are.
         self.pipeline.set_random_seed(seed)
@@ -38,10 +38,10 @@ class Augmenter:
         # draw the same numbers. (The other transforms draw different amounts of numbers, and soon differ.)
         for number, transform in enumerate(self.pipeline.transforms[_COLORS], start=1):
             transform.set_random_seed(derive_seed(seed, number))
-        return np.stack([self.pipeline(image=image)["image"] for image in images])
+        return np.stack([self.pipeline(image=image)["image"] for image in images]).reshape(images.shape)
 
     def augment(self, images: Tensor, seed: int) -> Tensor:
-        """Augment a uint8 tensor (N, 3, height, width) on the CPU; the result is in channels-last memory."""
+        """Augment a uint8 tensor (N, channels, height, width) on the CPU; the result is in channels-last memory."""
         augmented = self(images.permute(0, 2, 3, 1).contiguous().numpy(), seed)
         return torch.from_numpy(augmented).permute(0, 3, 1, 2)
 

@@ -11,27 +11,45 @@ from thimble.data.pixels import to_picture
 from thimble.system.names import shortened
 from thimble.system.seeds import derive_seed
 
+from .augmenter import build_augmenter
 from .settings import AugmentConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-from .augmenter import build_augmenter
+
+_TILE = 96
+"""The longer side of a drawn image, in pixels, at most: larger images are shrunk, others enlarged by a whole factor."""
+_MOST_CLASSES = 20
 
 
-def preview(dataset: ImageDataset, config: AugmentConfig, *, seed: int = 0, columns: int = 9, scale: int = 3) -> Image:
-    """Draw a row for each class: its name, one of its images, and ``columns`` augmentations of this image."""
+def preview(
+    dataset: ImageDataset, config: AugmentConfig, *, seed: int = 0, columns: int = 9, scale: float | None = None
+) -> Image:
+    """Draw a row for each of the first 20 classes: its name, one of its images, and augmentations of this image.
+
+    Args:
+        dataset: the images, of one channel or three.
+        config: the augmentation.
+        seed: chooses the images and seeds the augmentation.
+        columns: augmentations in a row.
+        scale: drawn pixels for each pixel of a side. Default: so that the longer side takes at most 96.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     augmenter = build_augmenter(config, dataset.mean)
-    tall, wide = (side * scale for side in dataset.images.shape[-2:])
+    sides = dataset.images.shape[-2:]
+    scale = scale or _TILE // max(sides) or _TILE / max(sides)
+    tall, wide = (max(1, round(side * scale)) for side in sides)
+    method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
+    names = dataset.classes[:_MOST_CLASSES]
     gap, margin, header = 6, 110, 40
-    size = (margin + (columns + 1) * (wide + gap) + 3 * gap, header + len(dataset.classes) * (tall + gap) + gap)
+    size = (margin + (columns + 1) * (wide + gap) + 3 * gap, header + len(names) * (tall + gap) + gap)
     page = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(16)
     first, second = margin, margin + wide + 3 * gap
     draw.text((first + wide / 2, header / 2), "original", fill="black", font=font, anchor="mm")
     draw.text((second, header / 2), "what the network sees", fill="black", font=font, anchor="lm")
-    for row, class_name in enumerate(dataset.classes):
+    for row, class_name in enumerate(names):
         top = header + row * (tall + gap)
         draw.text((margin - 2 * gap, top + tall / 2), shortened(class_name, 12), fill="black", font=font, anchor="rm")
         members = (dataset.labels == row).nonzero().flatten()
@@ -41,6 +59,6 @@ def preview(dataset: ImageDataset, config: AugmentConfig, *, seed: int = 0, colu
         views = augmenter.augment(original.expand(columns, -1, -1, -1), derive_seed(seed, row))
         for column, pixels in enumerate(torch.cat([original, views])):
             left = first if column == 0 else second + (column - 1) * (wide + gap)
-            tile = to_picture(pixels).convert("RGB").resize((wide, tall), Image.Resampling.NEAREST)
+            tile = to_picture(pixels).convert("RGB").resize((wide, tall), method)
             page.paste(tile, (left, top))
     return page

@@ -95,7 +95,7 @@ class IntegerGraph:
 
     Attributes:
         image: the first layer's input.
-        table: uint8 (3, 256), which maps each colour's pixel values to the values in ``image``.
+        table: uint8 (channels, 256), which maps each channel's pixel values to the values in ``image``.
         layers: in the order of computation; the last computes the logits.
     """
 

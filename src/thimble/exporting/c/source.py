@@ -61,7 +61,7 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     """Compile the file for this computer.
 
     Returns:
-        A function from uint8 (N, height, width, 3) to logits, float32 (N, classes).
+        A function from uint8 (N, height, width, channels) to logits, float32 (N, classes).
 
     Raises:
         UserError: there is no C compiler, or ``build`` did not write the file.
@@ -145,12 +145,15 @@ def _render(tables: Tables, metadata: dict[str, Any]) -> str:
     return template.render(
         title=_plain(str(metadata.get("model", "a network"))),
         metadata=_described(metadata),
+        fitting="fitting" in metadata,
         file=f"{prefix}.c",
         prefix=prefix,
         PREFIX=prefix.upper(),
         height=graph.image.height,
         width=graph.image.width,
         channels=graph.image.channels,
+        colours="red, green, blue" if graph.image.channels == 3 else "grey",
+        per_pixel="three bytes per pixel" if graph.image.channels == 3 else "one byte per pixel",
         num_inputs=graph.table.shape[0] * graph.image.height * graph.image.width,
         num_classes=num_classes,
         class_names=[c_string(name) for name in _classes(metadata, num_classes)],

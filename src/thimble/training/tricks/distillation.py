@@ -62,6 +62,9 @@ PLACES = frozenset({"teacher", "bank"})
 file."""
 
 
+_CHANNELS = {1: "one channel (grey)", 3: "three channels (colour)"}
+
+
 class Teacher:
     """A trained network in eval mode, whose weights stay fixed.
 
@@ -90,8 +93,14 @@ class Teacher:
         """Check that the teacher fits the data.
 
         Raises:
-            UserError: its classes, mean or std are not the data's.
+            UserError: its channels, classes, mean or std are not the data's.
         """
+        channels, found = self.model.input_size[0], data.images.shape[1]
+        if channels != found:
+            raise UserError(
+                f"{self.called} {self.name} takes images of {_CHANNELS[channels]}: expected one for the images of"
+                f" {data.name}, of {_CHANNELS[found]}"
+            )
         if self.model.classes != data.classes:
             raise UserError(
                 f"{self.called} {self.name} has the classes {', '.join(self.model.classes)}: expected the classes of"

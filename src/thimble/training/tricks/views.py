@@ -77,8 +77,8 @@ class Views:
             blended: whether to mix the mixed views; if not, they show only their first image.
 
         Returns:
-            Normalised float32 images (n, 3, height, width) in channels-last memory; and labels, int64 (n,), or, if
-            views may be mixed, targets, float32 (n, num_classes).
+            Normalised float32 images (n, channels, height, width) in channels-last memory; and labels, int64 (n,), or,
+            if views may be mixed, targets, float32 (n, num_classes).
         """
         rows = views * self.num_images + self.numbers[indices]
         images, labels = self._seen(indices, rows), self.data.labels[indices]
