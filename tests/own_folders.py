@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,22 @@ class FolderFiles(Files):
 
     def read(self, name: str) -> bytes | Image:
         return read_file(self.root / name, 2**30)
+
+
+@dataclass(frozen=True)
+class Watched(FolderFiles):
+    """Calls back for each file that is read."""
+
+    seen: Callable[[str], object]
+
+    def read(self, name: str) -> bytes | Image:
+        self.seen(name)
+        return super().read(name)
+
+
+def watched(root: Path, seen: Callable[[str], object]) -> Listing:
+    """``folder_listing``, with a function that is called for each file that is read."""
+    return replace(folder_listing(root), files=Watched(root, seen))
 
 
 def folder_listing(root: Path, *, place: str | None = None) -> Listing:

@@ -66,6 +66,12 @@ def kinds() -> dict[str, bytes]:
     return found | {f"turned-{number}.jpg": encoded(image, "JPEG", number) for number in range(2, 9)}
 
 
+def photos(count: int, width: int = 70, height: int = 66, grey: bool = False) -> dict[str, bytes]:
+    """The content of PNG files of two classes."""
+    images = {f"{'cat' if n % 2 else 'dog'}/{n}.png": soft(width, height, n) for n in range(count)}
+    return {name: encoded(image.convert("L") if grey else image, "PNG") for name, image in images.items()}
+
+
 def bad() -> dict[str, bytes]:
     """The content of files that are no images, or half an image."""
     whole = encoded(soft(90, 60), "JPEG", quality=95)

@@ -34,7 +34,9 @@ def test_the_range_leaves_out_a_thousandth_at_each_end(kind: str) -> None:
     values = np.arange(10_000, dtype=np.float64)
     np.random.default_rng(0).shuffle(values)
     array = values.reshape(100, 100).astype(kind)
-    low, high = depth_range(Image.frombytes("I;16B", (100, 100), array.tobytes()) if kind == ">u2" else Image.fromarray(array))
+    low, high = depth_range(
+        Image.frombytes("I;16B", (100, 100), array.tobytes()) if kind == ">u2" else Image.fromarray(array)
+    )
     assert low == pytest.approx(10, abs=1)
     assert high == pytest.approx(9_989, abs=1)
 

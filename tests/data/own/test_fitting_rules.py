@@ -28,7 +28,8 @@ def size_of(sizes: list[tuple[int, int]]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("side", "expected"), [(4000, 128), (128, 128), (127, 96), (96, 96), (80, 64), (64, 64), (50, 48), (47, 32), (32, 32)]
+    ("side", "expected"),
+    [(4000, 128), (128, 128), (127, 96), (96, 96), (80, 64), (64, 64), (50, 48), (47, 32), (32, 32)],
 )
 def test_the_size_is_the_largest_that_the_images_bear(side: int, expected: int) -> None:
     assert size_of([(2 * side, side)] * 10) == expected

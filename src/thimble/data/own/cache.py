@@ -178,7 +178,9 @@ class Store:
         (temporary / "about.json").write_text(json.dumps(about), encoding="ascii")
         for path in temporary.iterdir():
             _flush(path)  # without it, a power cut could leave empty files under the new name
-        target = self.folder / self.key
+        target, finished = self.folder / self.key, self.find()
+        if finished is not None:  # by another process, where there are no locks
+            return finished
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         for path in _by_last_use(self.folder)[NUM_KEPT:]:

@@ -64,7 +64,8 @@ def _size(shorter: Values, asked: int | None) -> tuple[int, str]:
     median = float(np.median(shorter))
     size = int(np.clip(median, LEAST_SIDE, SIZES[-1]))
     return size, (
-        f"{size} pixels: less than 90% of the images have a shorter side of at least {SIZES[-1]}; its median is {median:g}."
+        f"{size} pixels: less than 90% of the images have a shorter side of {SIZES[-1]} or more; its median is"
+        f" {median:g}."
     )
 
 

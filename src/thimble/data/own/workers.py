@@ -104,7 +104,7 @@ class _Workers:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._own = threading.local()
-        self._lock = threading.Lock()
+        self._lock, self._alone = threading.Lock(), threading.Lock()
         self._started: list[subprocess.Popen[bytes]] = []
         self._stopped = False
 
@@ -112,8 +112,8 @@ class _Workers:
         """Do the job in the thread's process; in this process, if none can be started."""
         connection = self._connection()
         if connection is None:
-            with self._lock:
-                return self._job(names)
+            with self._alone:
+                return [] if self._stopped else self._job(names)
         try:
             connection.send(names)
             outcomes: list[Outcome] = connection.recv()
@@ -156,6 +156,8 @@ class _Workers:
                 self._started.append(process)
             ours.send(self._job)
             ours.recv()
-        except (EOFError, OSError):
+        except (EOFError, OSError) as error:
+            if self._stopped:
+                raise _Died from error
             return None
         return ours
