@@ -97,7 +97,8 @@ class Scanner:
         if base is not None and base.link(path):
             return
         rows = np.full(len(entries), -1) if base is None else base.rows
-        pieces = chunks(np.array([index for index in range(len(entries)) if index not in self._knowledge.unreadable]))
+        readable = [index for index in range(len(entries)) if index not in self._knowledge.unreadable]
+        pieces = chunks(np.array(readable), self._knowledge.facts)
         wanted = [piece[rows[piece] < 0] for piece in pieces]
         tasks = [[entries[index].name for index in new] for new in wanted if len(new)]
         known = frozenset(base.by_digest) if base is not None and tasks else frozenset()

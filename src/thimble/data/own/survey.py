@@ -21,8 +21,8 @@ NUM_SAMPLED = 1_000
 """Of more images than these, as many at even distances are looked at first. If the others are different, which shows
 while they are decoded, all are decoded once more."""
 
-CHUNK = 32
-"""Images to a task. Tasks of this length keep the processes busy to the end, and cost little."""
+_MOST_IN_TASK, _PIXELS_IN_TASK = 32, 8_000_000
+"""Images in a task, and their pixels: few enough to keep all processes busy to the end, and enough to cost little."""
 
 _NUM_TRIED = 64
 _TRIAL = Fitting((32, 32))
@@ -88,14 +88,17 @@ def survey(listing: Listing, knowledge: Knowledge, config: ImagesConfig) -> None
         _look_for_colour(listing, knowledge)
 
 
-def chunks(indices: Indices) -> list[Indices]:
-    """Indices in pieces of at most ``CHUNK``."""
-    return [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
+def chunks(indices: Indices, facts: Facts) -> list[Indices]:
+    """Indices in pieces for tasks, by the mean size of the images, as far as it is known."""
+    sizes = facts["width"].astype(np.int64) * facts["height"]
+    mean = sizes[sizes > 0].mean() if sizes.any() else 1
+    length = int(np.clip(_PIXELS_IN_TASK / mean, 1, _MOST_IN_TASK))
+    return [indices[start : start + length] for start in range(0, len(indices), length)]
 
 
 def _read_headers(listing: Listing, knowledge: Knowledge, indices: Indices) -> None:
     new = np.array([index not in knowledge.unreadable for index in indices.tolist()], bool)
-    pieces = chunks(indices[new & (knowledge.facts["width"][indices] == 0)])
+    pieces = chunks(indices[new & (knowledge.facts["width"][indices] == 0)], knowledge.facts)
     tasks = [[listing.entries[index].name for index in piece] for piece in pieces]
     with closing(workers.run(ReadHeaders(listing.files), tasks)) as found:
         for piece, outcomes in zip(pieces, found, strict=True):

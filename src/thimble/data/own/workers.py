@@ -27,11 +27,20 @@ Names: TypeAlias = list[str]
 Job: TypeAlias = Callable[[Names], list[Outcome]]
 """Gives the outcomes for names, in their order. It is pickled for the processes."""
 
-ALONE_SECONDS = 0.5
+ALONE_SECONDS = 0.25
 """So long this process works alone, and longer if less than this is left: few images need no other process."""
 
 CRASHED = "crashed its decoder"
 _BYTES_PER_PROCESS = 2**30
+_ENVIRONMENT = {
+    # There is a process for each CPU already.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # glibc keeps freed memory for the next image. Otherwise the kernel maps and zeroes it again for each photo of 12
+    # megapixels, which costs a seventh of the time.
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**27),
+}
 _CODE = """
 import signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -142,8 +151,7 @@ class _Workers:
     def _start(self) -> Connection | None:
         ours, theirs = multiprocessing.Pipe()
         number = theirs.fileno()
-        # The processes need no threads: there is one for each CPU.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {**os.environ, **_ENVIRONMENT}
         command = [sys.executable, "-c", _CODE, json.dumps(sys.path), str(number)]
         nowhere = subprocess.DEVNULL
         try:
