@@ -100,6 +100,11 @@ def test_nothing_to_scan_is_one_line(tmp_path: Path) -> None:
             scan(listing, ImagesConfig(max_unreadable=1.0), fitting=fitting)
 
 
+def test_progress_is_for_terminals(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    scan(folder_listing(write(tmp_path / "data", photos(3))), AUTO, progress=True)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_names_of_files_are_shown_safely(tmp_path: Path) -> None:
     listing = folder_listing(write(tmp_path / "data", {"a/b\x1b[2J\n.jpg": b"text"}))
     with pytest.raises(UserError) as caught:

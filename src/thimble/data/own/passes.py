@@ -103,7 +103,7 @@ class Scanner:
         tasks = [[entries[index].name for index in new] for new in wanted if len(new)]
         known = frozenset(base.by_digest) if base is not None and tasks else frozenset()
         bar = tqdm(
-            desc="scanning", total=len(entries), unit=" images", ncols=79, leave=False, delay=0.5,
+            desc="scanning", total=len(readable), unit=" images", ncols=79, leave=False, delay=0.5,
             disable=None if progress else True,
         )  # fmt: skip
         with (
