@@ -117,6 +117,13 @@ def record(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of a test's scans: a folder that does not exist yet."""
+    monkeypatch.setenv("THIMBLE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
 def model() -> Classifier:
     return model_of_three()
 

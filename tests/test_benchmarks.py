@@ -81,3 +81,16 @@ def test_a_microcontroller_gives_the_same_bits_in_the_stated_memory(
     assert stated <= found["flash_bytes"] <= stated + 4_096  # "and a few kilobytes of code"
     # Of a multiply-add. The innermost loop hangs on little: it was 5.8 and 6.0, see microcontroller_inlined.md.
     assert found["instructions"] < 4.5 * 24.3e6
+
+
+@pytest.mark.slow
+def test_a_scan_is_measured_twice_in_every_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    module = _benchmark("scan")
+    cases = {"100x100 JPEG": module.Case((100, 100), 7, 3), "28x28 PNG": module.Case((28, 28), 5, 2, "png")}
+    rows = module.measure(cases, 1, tmp_path)
+    assert len({path.read_bytes() for path in tmp_path.rglob("*.jpg")}) == 7
+    assert [row["num_images"] for row in rows] == [7, 5]
+    assert all(row["images_per_second"]["n"] == row["second_start_seconds"]["n"] == 1 for row in rows)
+    assert [row["input"] for row in rows] == [[3, 96, 96], [3, 28, 28]]
+    assert "| 100x100 JPEG | 7 |" in module.paragraphs(rows, 2)[1]

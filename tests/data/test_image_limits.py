@@ -105,6 +105,35 @@ def test_a_large_jpeg_is_decoded_smaller(tmp_path: Path, monkeypatch: pytest.Mon
     assert (to_input(read_image(path, Fitting((32, 32))), Fitting((32, 32))).float() - expected).abs().mean() < 2
 
 
+@pytest.mark.parametrize(
+    ("size", "fitting", "factor"),
+    [
+        ((4000, 3000), Fitting((128, 128)), 4),
+        ((4000, 3000), Fitting((96, 96)), 4),
+        ((4000, 3000), Fitting((64, 64)), 8),
+        ((3000, 4000), Fitting((64, 64), fit="pad"), 8),
+        ((4000, 3000), Fitting((256, 256)), 2),
+        ((4000, 3000), None, 1),
+        ((4001, 2047), Fitting((32, 32)), 4),
+        ((2048, 2048), Fitting((32, 32), fit="squash"), 8),
+        ((600, 511), Fitting((8, 8)), 1),
+        ((600, 512), Fitting((8, 8)), 2),
+        ((1000, 512), Fitting((16, 64)), 1),
+        ((2000, 1024), Fitting((16, 64)), 1),  # of which 250 rows are seen, if it is rotated
+    ],
+)
+def test_a_jpeg_is_decoded_no_larger_than_a_network_needs(
+    tmp_path: Path, size: tuple[int, int], fitting: Fitting | None, factor: int
+) -> None:
+    image = noise(16).resize(size, Image.Resampling.BICUBIC)
+    read = read_image(saved(image, tmp_path / "a.jpg", quality=95), fitting)
+    assert read.size == (-(-size[0] // factor), -(-size[1] // factor))
+    assert read_image(saved(image, tmp_path / "a.bmp"), fitting).size == size
+    if fitting is not None:
+        whole = to_input(image, fitting).float()
+        assert (to_input(read, fitting).float() - whole).abs().mean() < 2
+
+
 def test_an_icon_is_measured_by_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = png(tmp_path / "inner.png", 12_000, 4_000).read_bytes()
     directory = struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inner), 22)

@@ -23,6 +23,7 @@ import torch
 
 from thimble.errors import RunError, UserError
 from thimble.system.arguments import expanded
+from thimble.system.cache_folder import cache_folder
 from thimble.system.files import read_file
 
 from .dataset import ImageDataset
@@ -111,11 +112,7 @@ def load_cifar10(part: Part, data_dir: Path | None = None, *, progress: bool = F
 def data_folder(data_dir: Path | None = None) -> Path:
     """The folder to look for CIFAR-10 in: ``data_dir``, else $THIMBLE_DATA, else the user's cache."""
     chosen = data_dir or os.environ.get("THIMBLE_DATA")
-    if not chosen:
-        import pooch
-
-        chosen = str(pooch.os_cache("thimble"))
-    return expanded(chosen)
+    return expanded(chosen) if chosen else cache_folder()
 
 
 def has_cifar10(data_dir: Path | None = None) -> bool:

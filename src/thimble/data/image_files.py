@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from thimble.errors import UserError
 from thimble.system.arguments import expanded
 from thimble.system.files import check_output, write_atomically
 
-from .opening import check_cost, limit_the_end, opened, shrinking_by_decoder
+from .opening import Unreadable, check_cost, limit_the_end, opened, shrinking_by_decoder
 from .pixels import Fitting, to_rgb
 
 if TYPE_CHECKING:
@@ -40,8 +42,10 @@ def read_image(path: str | Path, fitting: Fitting | None = None) -> Image:
     """Read an image file as RGB, upright and opaque: see ``to_rgb``. Of an animation, read the first frame.
 
     The process stays under 1 GiB of memory. Images of more than 16 megapixels are shrunk by a whole factor, while they
-    are decoded or right after, to no less than 4 megapixels. Images that need more than 600 MB to decode are refused,
-    such as an RGB image of more than 150 megapixels, or a WebP of more than 30.
+    are decoded or right after, to no less than 4 megapixels. For a network, a JPEG is shrunk while it is decoded, as
+    long as the part that the network sees keeps four times the network's sides, and at least 256 pixels. Images that
+    need more than 600 MB to decode are refused, such as an RGB image of more than 150 megapixels, or a WebP of more
+    than 30.
 
     Args:
         path: a file in one of ``opening.FORMATS``, of at most 1 GiB.
@@ -54,31 +58,62 @@ def read_image(path: str | Path, fitting: Fitting | None = None) -> Image:
     Raises:
         UserError: the file does not exist, is not an image, is truncated, or is too large.
     """
+    path = Path(path)
+    with loaded(path, str(path), fitting) as (image, _):
+        return to_rgb(image, fitting)
+
+
+@contextmanager
+def loaded(source: Path | bytes, name: str, fitting: Fitting | None = None) -> Iterator[tuple[Image, tuple[int, int]]]:
+    """Decode an image file, or the content of one, within the limits of ``read_image``.
+
+    Args:
+        source: its path, or its content, of at most 1 GiB.
+        name: its name for messages.
+        fitting: a network's.
+
+    Yields:
+        the image, as Pillow decodes it, maybe shrunk; and its (width, height) in the file, in pixels.
+
+    Raises:
+        UserError: see ``read_image``. Also in place of any error that the block raises, as a damaged image may.
+    """
+    with damage_named(name), opened(source) as (image, file):
+        size, factor = image.size, shrinking_by_decoder(image, fitting)
+        check_cost(name, image, file, factor)
+        if factor > 1:
+            image.draft(None, (image.width // factor, image.height // factor))
+        file.left = math.inf
+        limit_the_end(image, file)
+        image.load()
+        yield image, size
+
+
+@contextmanager
+def damage_named(name: str) -> Iterator[None]:
+    """Turn whatever Pillow raises for a damaged file into one line.
+
+    Raises:
+        Unreadable: the block raised an error that is not a UserError.
+    """
     from PIL import Image, UnidentifiedImageError
 
-    path = Path(path)
     try:
-        with opened(path) as (image, file):
-            factor = shrinking_by_decoder(image, fitting)
-            check_cost(path, image, file, factor)
-            if factor > 1:
-                image.draft(None, (math.ceil(image.width / factor), math.ceil(image.height / factor)))
-            file.left = math.inf
-            limit_the_end(image, file)
-            image.load()
-            return to_rgb(image, fitting)
+        yield
     except UserError:
         raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{path} is not an image in a format that Thimble reads: {_EXPECTED}") from error
+        raise Unreadable(name, "is not an image in a format that Thimble reads", _EXPECTED) from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise UserError(f"{path} has too many pixels to be read safely: expected at most {limit:,}") from error
+        raise Unreadable(name, "has too many pixels to be read safely", f"expected at most {limit:,}") from error
     except MemoryError as error:
-        raise UserError(f"{path} needs more memory than this machine has: expected a smaller image") from error
+        raise Unreadable(name, "needs more memory than this machine has", "expected a smaller image") from error
     except Exception as error:  # for damaged files, decoders raise nearly anything: SyntaxError, struct.error, ...
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} is a damaged or truncated image ({reason}): expected a complete image file") from error
+        raise Unreadable(
+            name, f"is a damaged or truncated image ({reason})", "expected a complete image file"
+        ) from error
 
 
 def check_picture(path: Path, size: tuple[int, int] | None = None) -> str:

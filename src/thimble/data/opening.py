@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import struct
@@ -15,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 from thimble.errors import UserError
 from thimble.system.files import MEBIBYTE, open_file
 
-from .pixels import MOST_PIXELS, Fitting, seen_pixels
+from .pixels import MOST_PIXELS, PICTURE_SIDE, Fitting, seen_sides
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,6 +49,13 @@ _MOST_PARTS = 200_000
 """The most strips or tiles of a TIFF: for each, Pillow makes objects of a few hundred bytes when it opens the file."""
 
 
+_DECODER_FACTORS = (2, 4, 8)
+"""JPEG stores squares of 8x8 pixels as frequencies: leaving out the higher ones halves the sides, and saves time."""
+
+_SPARE = 4
+"""How many times a network's sides an image keeps when a decoder shrinks it; the rest is resized carefully."""
+
+
 class Metered:
     """A file that raises TooMuchError once more than ``left`` bytes are read."""
 
@@ -68,13 +76,25 @@ class Metered:
         return getattr(self.file, name)
 
 
+class Unreadable(UserError):
+    """An image file cannot be read.
+
+    Attributes:
+        reason: the sentence that begins with the file's name.
+    """
+
+    def __init__(self, name: str, reason: str, expected: str) -> None:
+        super().__init__(f"{name} {reason}: {expected}")
+        self.reason = reason
+
+
 class TooMuchError(Exception):
     """Too much data. Pillow does not catch this error, as it would an OSError, and so does not try another format."""
 
 
 @contextmanager
-def opened(path: Path, at_most: int = MOST_FILE_BYTES) -> Iterator[tuple[Image, Metered]]:
-    """Open an image file, reading only its header, and at most 64 MiB.
+def opened(source: Path | bytes, at_most: int = MOST_FILE_BYTES) -> Iterator[tuple[Image, Metered]]:
+    """Open an image file, or the content of one, reading only its header, and at most 64 MiB.
 
     Raises:
         UserError: the file does not exist, is not a regular file, or is larger than ``at_most`` bytes.
@@ -83,7 +103,8 @@ def opened(path: Path, at_most: int = MOST_FILE_BYTES) -> Iterator[tuple[Image, 
     from PIL import Image
 
     # Pillow warns about large, odd or slightly damaged files; if it can read them, the user need not know.
-    with warnings.catch_warnings(), open_file(path, at_most) as file:
+    content = io.BytesIO(source) if isinstance(source, bytes) else open_file(source, at_most)
+    with warnings.catch_warnings(), content as file:
         warnings.simplefilter("ignore")
         _check_parts(file)
         metered = Metered(file)
@@ -110,8 +131,12 @@ def _check_parts(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def check_cost(path: Path, image: Image, file: Metered, factor: int) -> None:
-    """Refuse an image whose decoding would take too much memory or time, judged by its header."""
+def check_cost(name: str, image: Image, file: Metered, factor: int) -> None:
+    """Refuse an image whose decoding would take too much memory or time, judged by its header.
+
+    Raises:
+        Unreadable: it would.
+    """
     from PIL import Image
 
     num_pixels = image.width * image.height
@@ -122,9 +147,10 @@ def check_cost(path: Path, image: Image, file: Metered, factor: int) -> None:
     if any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ())):
         most = min(most, _MOST_SLOW_PIXELS)
     if num_pixels > most:
-        raise UserError(
-            f"{path} has {num_pixels / 1e6:,.1f} megapixels, {image.width} x {image.height}: expected at most "
-            f"{most / 1e6:,.1f} for a {image.format} image of this kind"
+        raise Unreadable(
+            name,
+            f"has {num_pixels / 1e6:,.1f} megapixels, {image.width} x {image.height}",
+            f"expected at most {most / 1e6:,.1f} for a {image.format} image of this kind",
         )
 
 
@@ -184,11 +210,19 @@ def _largest_in_icon(image: Image, file: Metered) -> int:
 
 
 def shrinking_by_decoder(image: Image, fitting: Fitting | None) -> int:
-    """The factor by which the decoder divides the sides of a large JPEG; 1 for all other images."""
-    if image.format not in ("JPEG", "MPO") or image.width * image.height <= MOST_PIXELS:
+    """The factor by which the decoder divides the sides of a large JPEG; 1 for all other images.
+
+    For a network, the part that it sees keeps at least four times its sides, and enough for a picture.
+    """
+    if image.format not in ("JPEG", "MPO"):
         return 1
-    seen = seen_pixels(image.size, fitting)
-    return max((factor for factor in (2, 4, 8) if seen / factor**2 >= MOST_PIXELS / 4), default=1)
+    factors, seen = [1], seen_sides(image.size, fitting)
+    if image.width * image.height > MOST_PIXELS:
+        factors += [factor for factor in _DECODER_FACTORS if math.prod(seen) / factor**2 >= MOST_PIXELS / 4]
+    if fitting is not None:
+        least = max(_SPARE * max(fitting.size), PICTURE_SIDE)
+        factors += [factor for factor in _DECODER_FACTORS if min(seen) / factor >= least]
+    return max(factors)
 
 
 def limit_the_end(image: Image, file: Metered) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from thimble.system.lazily import torch  # the scan's processes, which fit images, start faster without it
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling, Transpose
+    from torch import Tensor
 
 Fit: TypeAlias = Literal["crop", "pad", "squash"]
 
@@ -107,12 +108,21 @@ def view_of(image: Image, fitting: Fitting) -> View:
     # In the picture of a small image, the pixels stay visible.
     small = _seen(rgb.size, fitting) < shown[0]
     picture = _placed(rgb, fitting, shown, Resampling.NEAREST if small else Resampling.LANCZOS)
-    return View(_fitted(rgb, fitting), picture)
+    return View(torch.from_numpy(to_array(rgb, fitting)), picture)
 
 
 def to_input(image: Image, fitting: Fitting) -> Tensor:
     """Only the ``pixels`` of ``view_of``: uint8 (channels, height, width), 0..255."""
-    return _fitted(to_rgb(image, fitting), fitting)
+    return torch.from_numpy(to_array(to_rgb(image, fitting), fitting))
+
+
+def to_array(rgb: Image, fitting: Fitting) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """``to_input`` of an image that ``to_rgb`` has returned for this fitting, as an array; needs no PyTorch."""
+    from PIL.Image import Resampling
+
+    image = rgb if fitting.channels == 3 else rgb.convert("L")
+    placed = np.array(_placed(image, fitting, fitting.size[::-1], Resampling.BICUBIC), dtype=np.uint8)
+    return np.ascontiguousarray(placed.reshape(*fitting.size, fitting.channels).transpose(2, 0, 1))
 
 
 def to_picture(pixels: Tensor) -> Image:
@@ -121,14 +131,6 @@ def to_picture(pixels: Tensor) -> Image:
 
     array = pixels.permute(1, 2, 0).contiguous().cpu().numpy()
     return Image.fromarray(array if len(pixels) == 3 else array[:, :, 0])
-
-
-def _fitted(rgb: Image, fitting: Fitting) -> Tensor:
-    from PIL.Image import Resampling
-
-    image = rgb if fitting.channels == 3 else rgb.convert("L")
-    placed = np.array(_placed(image, fitting, fitting.size[::-1], Resampling.BICUBIC), dtype=np.uint8)
-    return torch.from_numpy(placed.reshape(*fitting.size, fitting.channels)).permute(2, 0, 1).contiguous()
 
 
 def _placed(image: Image, fitting: Fitting, wanted: tuple[int, int], method: Resampling) -> Image:
@@ -147,7 +149,7 @@ def _placed(image: Image, fitting: Fitting, wanted: tuple[int, int], method: Res
 
 
 def _padded(found: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The box in which a whole image is centred on a page, both (width, height): PIL.ImageOps.pad's, at least a pixel."""
+    """The box in which a whole image is centred on a page, in (width, height): as PIL.ImageOps.pad, at least a pixel."""
     width, height = wanted
     if found[0] / found[1] > width / height:
         height = max(1, round(found[1] / found[0] * width))
@@ -198,6 +200,10 @@ def to_rgb(image: Image, fitting: Fitting | None = None) -> Image:
             box = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
         factor = shrinking((box[2] - box[0]) * (box[3] - box[1]))
     black, white = (fitting and fitting.depth) or (0.0, _white(image))
+    if factor == 1 and box == (0, 0, *image.size) and image.width * image.height <= _BLOCK:
+        whole = _opaque(image, black, white)
+        whole.info.clear()  # so that nobody turns it again
+        return whole if turn is None else whole.transpose(turn)
     upright = Image.new("RGB", (math.ceil((box[2] - box[0]) / factor), math.ceil((box[3] - box[1]) / factor)))
     for left, top, right, bottom in _blocks(box, factor):
         part = _opaque(image.crop((left, top, right, bottom)), black, white)
@@ -210,12 +216,12 @@ def shrinking(num_pixels: int) -> int:
     return max(1, math.ceil(math.sqrt(num_pixels / MOST_PIXELS)))
 
 
-def seen_pixels(image_size: tuple[int, int], fitting: Fitting | None) -> float:
-    """The fewest pixels of an image, upright or rotated, that a network sees; all without a network."""
+def seen_sides(image_size: tuple[int, int], fitting: Fitting | None) -> tuple[float, float]:
+    """The smallest (width, height) in pixels of what a network sees of an image, upright or rotated; or all of it."""
     if fitting is None or fitting.fit != "crop":
-        return image_size[0] * image_size[1]
+        return image_size
     boxes = [_centre(image_size, shape) for shape in (fitting.size, fitting.size[::-1])]
-    return min((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+    return min(box[2] - box[0] for box in boxes), min(box[3] - box[1] for box in boxes)
 
 
 def _centre(found: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:

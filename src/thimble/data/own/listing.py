@@ -59,6 +59,8 @@ class Listing:
         skipped: the number of files that are no images, by reason, such as "hidden".
         missing: the names of images that a manifest lists and that do not exist.
         notes: remarks for the user, each one sentence.
+        place: the absolute path, or the address, that was listed: the cache keeps scans by it. If empty, every scan
+            reads all files.
     """
 
     title: str
@@ -69,3 +71,4 @@ class Listing:
     skipped: Mapping[str, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    place: str = ""
