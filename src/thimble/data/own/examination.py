@@ -51,7 +51,7 @@ class Examination:
     notes: tuple[str, ...]
 
     def table(self) -> dict[str, Labels]:
-        """The number of images of each class in each part: int64 (num_classes,) by "train", "val", "test", "left out"."""
+        """The number of images of each class, int64 (num_classes,), by "train", "val", "test" and "left out"."""
         parts = np.asarray(self.parts)
         chosen = {part: (parts == part) & self.kept for part in PARTS} | {LEFT_OUT: ~self.kept}
         return {name: np.bincount(self.labels[mask], minlength=len(self.classes)) for name, mask in chosen.items()}
