@@ -149,7 +149,7 @@ def _placed(image: Image, fitting: Fitting, wanted: tuple[int, int], method: Res
 
 
 def _padded(found: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The box in which a whole image is centred on a page, in (width, height): as PIL.ImageOps.pad, at least a pixel."""
+    """The box in which a whole image is centred on a page: as PIL.ImageOps.pad, at least a pixel."""
     width, height = wanted
     if found[0] / found[1] > width / height:
         height = max(1, round(found[1] / found[0] * width))
