@@ -173,8 +173,8 @@ class _Units:
             name = shown(entries[int(self.pool[self.first[largest]])].group or "")
             share = self.sizes[largest] / len(self.pool)
             notes.append(
-                f"{_counted(int(self.large.sum()), 'group')} larger than {_SHARE:.0%} of the images, such as {name} with"
-                f" {share:.0%}: they train, unless a class has no other group to test or validate with."
+                f"{_counted(int(self.large.sum()), 'group')} larger than {_SHARE:.0%} of the images, such as {name}"
+                f" with {share:.0%}: they train, unless a class has no other group to test or validate with."
             )
         for part in made:
             if moved := self.moved[part]:
