@@ -21,11 +21,7 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         UserError: a folder cannot be read, or there is no image.
     """
-    from PIL import Image
-
-    from .opening import FORMATS
-
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in (*FORMATS, "MPO")}
+    endings = image_endings()
     found: list[Path] = []
     for place, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".") and name != _SKIPPED]
@@ -36,6 +32,16 @@ def images_in(folder: Path) -> list[Path]:
             f"{folder} has no images: expected files with endings such as .jpg or .png, also in its folders"
         )
     return sorted(found, key=lambda path: [natural(part) for part in path.relative_to(folder).parts])
+
+
+def image_endings() -> frozenset[str]:
+    """The endings of image files in the formats that Thimble reads, such as ".jpg", in lower case."""
+    from PIL import Image
+
+    from .opening import FORMATS
+
+    known = Image.registered_extensions().items()
+    return frozenset(ending.lower() for ending, kind in known if kind in (*FORMATS, "MPO"))
 
 
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:

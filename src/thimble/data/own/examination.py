@@ -12,8 +12,8 @@ from thimble.errors import UserError
 from thimble.system.names import shown
 
 from .duplicates import Duplicates, find_duplicates
-from .listing import Listing, Part
-from .parts import PARTS, split_parts
+from .listing import PARTS, Listing, Part
+from .parts import split_parts
 from .settings import ImagesConfig
 
 if TYPE_CHECKING:

@@ -19,9 +19,7 @@ import numpy as np
 
 from thimble.system.names import shown
 
-from .listing import Entry, Part
-
-PARTS: tuple[Part, ...] = ("train", "val", "test")
+from .listing import PARTS, Entry, Part
 
 FEW_TEST_IMAGES = 10
 """With fewer test images, one image more or less changes a class's accuracy by 10 points or more."""
