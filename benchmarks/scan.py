@@ -90,6 +90,7 @@ def scanned(folder: Path, cache: Path) -> tuple[float, list[int], str]:
         [sys.executable, "-c", CODE, str(folder)],
         capture_output=True,
         text=True,
+        encoding="utf-8",
         check=True,
         env={**os.environ, "THIMBLE_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
     )

@@ -30,7 +30,7 @@ def unnamed(source: str) -> list[str]:
         opens = (
             name == "open"
             and not binary
-            and ast.unparse(node.func).split(".")[0] not in ("Image", "os", "tarfile", "gzip")
+            and ast.unparse(node.func).split(".")[0] not in ("Image", "os", "tarfile", "gzip", "bz2", "lzma", "self")
         )
         texts = (name == "read_text" and not words) or (name == "write_text" and len(words) == 1)
         runs = options.get("text") == "True" or options.get("universal_newlines") == "True"

@@ -72,7 +72,7 @@ def class_folder_listing(tree: Tree, config: ImagesConfig) -> Listing:
     if not chosen:
         deepest = max(depths, default=0)
         raise UserError(
-            f"{shown(tree.title)} has no images {level} folders deep: expected --class-level from 1 to {deepest}, or 0"
+            f"{shown(tree.place)} has no images {level} folders deep: expected --class-level from 1 to {deepest}, or 0"
             " for the folders that hold the images"
         )
     empty = _empty_folders(tree, wrapping, parts, level, {folders for _, folders in chosen.values()})
@@ -94,13 +94,13 @@ def _require_folders(tree: Tree, paths: Iterable[Path]) -> None:
     if not tree.images:
         others = f" among {tree.skipped['not images']:,} files" if tree.skipped.get("not images") else ""
         raise UserError(
-            f"{shown(tree.title)} has no images{others}: expected files with endings such as .jpg or .png, in a folder"
+            f"{shown(tree.place)} has no images{others}: expected files with endings such as .jpg or .png, in a folder"
             " for each class"
         )
     if all(len(path) == 1 for path in paths):
-        tables = f", or a manifest: --data .../{shown(tree.tables[0])}" if tree.tables else ""
+        tables = f", or a manifest: --data {shown(tree.place)}/{shown(tree.tables[0])}" if tree.tables else ""
         raise UserError(
-            f"{shown(tree.title)} has {len(tree.images):,} images and no folders with images: expected a folder for"
+            f"{shown(tree.place)} has {len(tree.images):,} images and no folders with images: expected a folder for"
             f" each class{tables}"
         )
 

@@ -81,15 +81,21 @@ def scan(listing: Listing, config: ImagesConfig, *, progress: bool = False, fitt
 
 
 def _check_unreadable(listing: Listing, unreadable: dict[int, str], most: float) -> None:
-    count, found = len(listing.entries), len(unreadable)
+    """Refuse a dataset of which too much cannot be read, or is missing."""
+    missing = len(listing.missing)
+    count, found = len(listing.entries) + missing, len(unreadable) + missing
     allowed = max(math.floor(most * count), min(MOST_UNREADABLE, (count - 1) // 2) if most else 0)
-    if found > allowed:
+    if found <= allowed:
+        return
+    if unreadable:
         index, reason = next(iter(sorted(unreadable.items())))
-        raise UserError(
-            f"{shown(listing.title)}: {found:,} of {count:,} files cannot be read, such as"
-            f" {shown(listing.entries[index].name)}, which {shown(reason)}: expected at most {allowed:,}; repair or"
-            f" remove them, or allow more with --max-unreadable"
-        )
+        example = f"{shown(listing.entries[index].name)}, which {shown(reason)}"
+    else:
+        example = f"{shown(listing.missing[0])}, which does not exist"
+    raise UserError(
+        f"{shown(listing.title)}: {found:,} of {count:,} files cannot be read, such as {example}: expected at most"
+        f" {allowed:,}; repair or remove them, or allow more with --max-unreadable"
+    )
 
 
 def _scan_of(listing: Listing, record: Record) -> Scan:
