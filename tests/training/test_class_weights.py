@@ -13,7 +13,7 @@ LABELS = torch.tensor([0] * 90 + [1] * 9 + [3])
 def test_balanced_classes_have_the_same_share_of_the_loss() -> None:
     weights = class_weights(LABELS, 4, "balanced")
     assert weights is not None
-    shares = [float(weights[label] * (label == LABELS).sum()) for label in (0, 1, 3)]
+    shares = [float(weights[label] * LABELS.eq(label).sum()) for label in (0, 1, 3)]
     assert shares == pytest.approx([100 / 3] * 3)
     assert weights[2] == 0  # a class without images
 

@@ -34,7 +34,7 @@ def entries_of(labels: Sequence[str], **fields: Sequence[str | None]) -> list[En
     rows = [dict(zip(fields, values, strict=True)) for values in zip(*fields.values(), strict=True)] or [{}] * len(
         labels
     )
-    return [Entry(f"{index}", label, **row) for index, (label, row) in enumerate(zip(labels, rows, strict=True))]  # type: ignore[arg-type]
+    return [Entry(f"{index}", label, **row) for index, (label, row) in enumerate(zip(labels, rows, strict=True))]
 
 
 def test_the_parts_of_many_images_are_70_15_15_in_every_class() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import weakref
 import zipfile
 import zlib
 from collections import Counter
@@ -36,7 +37,7 @@ class _Member:
     signature: str
 
 
-@dataclass
+@dataclass(eq=False)
 class ZipFiles(Files):
     """Files in a .zip.
 
@@ -62,7 +63,7 @@ class ZipFiles(Files):
         return {**self.__dict__, "_open": None}
 
 
-@dataclass
+@dataclass(eq=False)
 class TarFiles(Files):
     """Files in a .tar, compressed or not.
 
@@ -81,6 +82,7 @@ class TarFiles(Files):
         with _damage(self.path, name):
             if self._open is None:
                 self._open = _uncompressed(self.path)
+                weakref.finalize(self, self._open.close)
             self._open.seek(offset)
             content = self._open.read(min(size, MOST_FILE_BYTES + 1))
         if len(content) < min(size, MOST_FILE_BYTES + 1):
@@ -129,7 +131,8 @@ def archive_tree(path: Path) -> Tree:
 
 
 def _zip_members(path: Path, skipped: Counter[str]) -> tuple[dict[str, _Member], list[str]]:
-    found, folders = {}, []
+    found: dict[str, _Member] = {}
+    folders: list[str] = []
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             name = _clean(info.filename, skipped, count=not info.is_dir())
@@ -145,7 +148,8 @@ def _zip_members(path: Path, skipped: Counter[str]) -> tuple[dict[str, _Member],
 
 
 def _tar_members(path: Path, skipped: Counter[str]) -> tuple[dict[str, _Member], list[str]]:
-    found, folders = {}, []
+    found: dict[str, _Member] = {}
+    folders: list[str] = []
     status = path.stat()
     with tarfile.open(path) as archive:
         for info in archive:

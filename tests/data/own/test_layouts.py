@@ -1,0 +1,114 @@
+"""Any layout gives the same images; classes can be chosen, and images be grouped."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from own_pictures import photos, write
+
+from thimble.data.own.layouts import read_listing
+from thimble.data.own.scan import scan
+from thimble.data.own.settings import ImagesConfig
+from thimble.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+NAMES = ["train/a/1.png", "train/a/2.png", "train/b/3.png", "test/a/4.png", "test/b/5.png"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    contents = photos(len(NAMES)).values()
+    return write(tmp_path / "set", dict(zip(NAMES, contents, strict=True)))
+
+
+def packed(folder: Path, kind: str) -> Path:
+    """The folder as another layout, beside it."""
+    path = folder.parent / f"set.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for name in NAMES:
+                file.write(folder / name, f"set/{name}")
+    elif kind == "csv":
+        rows = [f"set/{name},{name.split('/')[1]},{name.split('/')[0]}\n" for name in NAMES]
+        path.write_text("path,label,split\n" + "".join(rows), encoding="utf-8")
+    else:
+        with tarfile.open(path, {"tar": "w", "tar.gz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}[kind]) as tar:  # type: ignore[call-overload]
+            tar.add(folder, "set")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "csv"])
+def test_every_layout_gives_the_same_images(folder: Path, kind: str) -> None:
+    config = ImagesConfig()
+    first, second = read_listing(folder, config), read_listing(packed(folder, kind), config)
+    one, two = scan(first, config), scan(second, config)
+    ours = dict(zip(one.content, ((entry.label, entry.part) for entry in one.entries), strict=True))
+    assert ours == dict(zip(two.content, ((entry.label, entry.part) for entry in two.entries), strict=True))
+    assert first.classes == second.classes
+    assert {tuple(image.flatten().tolist()) for image in one.images} == {
+        tuple(image.flatten().tolist()) for image in two.images
+    }
+
+
+def test_the_asked_classes_in_their_order(folder: Path) -> None:
+    assert read_listing(folder, ImagesConfig(classes=("b", "a"))).classes == ("b", "a")
+    found = read_listing(folder, ImagesConfig(classes=("b",)))
+    assert {entry.label for entry in found.entries} == {"b"}
+    assert found.skipped == {"images of other classes": 3}
+    with pytest.raises(UserError, match=r"^--classes: set has no class 'c': expected among a, b$"):
+        read_listing(folder, ImagesConfig(classes=("a", "c")))
+
+
+@pytest.mark.parametrize(("group", "groups"), [("level:2", "aabab"), (r"(\d)\.png", "12345"), ("[ab]/", None)])
+def test_groups_by_level_and_pattern(folder: Path, group: str, groups: str | None) -> None:
+    found = {entry.name: entry.group for entry in read_listing(folder, ImagesConfig(group=group)).entries}
+    expected = list(groups) if groups else ["a/", "a/", "b/", "a/", "b/"]
+    assert [found[name] for name in NAMES] == expected
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [("level:7", "gives no group to any"), ("nothing", "gives no group to any"), ("(", "is no regular expression")],
+)
+def test_groups_that_are_none(folder: Path, group: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_listing(folder, ImagesConfig(group=group))
+
+
+def test_a_folder_with_a_manifest_and_no_classes(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "with manifest"
+    write(root, {f"images/{number}.png": (folder / name).read_bytes() for number, name in enumerate(NAMES)})
+    (root / "labels.csv").write_text("image,label\n0,x\n1,y\n2,x\n", encoding="utf-8")
+    found = read_listing(root, ImagesConfig())
+    assert [(entry.name, entry.label) for entry in found.entries] == [
+        ("images/0.png", "x"),
+        ("images/1.png", "y"),
+        ("images/2.png", "x"),
+    ]
+    (root / "more.csv").write_text("image,label\n0,x\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"has 2 manifests: expected --data MANIFEST.csv"):
+        read_listing(root, ImagesConfig(image_column="image"))
+
+
+def test_columns_are_for_manifests_and_levels_for_folders(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"name columns of a manifest, but set has no manifest"):
+        read_listing(folder, ImagesConfig(label_column="label"))
+    with pytest.raises(UserError, match=r"--class-level is for class folders: set.csv is a manifest"):
+        read_listing(packed(folder, "csv"), ImagesConfig(class_level=2))
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\3\4 no zip", b"\x1f\x8b no gzip"])
+def test_a_file_of_no_known_kind(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "set.xyz"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"set\.xyz .*: expected a (folder of images|whole archive)"):
+        read_listing(path, ImagesConfig())
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere does not exist: expected a folder of images, a manifest"):
+        read_listing(tmp_path / "nowhere", ImagesConfig())
