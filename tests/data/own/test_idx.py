@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 RANDOM = np.random.default_rng(0)
 
 
-def idx(values: np.ndarray) -> bytes:  # type: ignore[type-arg]
+def idx(values: np.ndarray) -> bytes:
     sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
     return bytes([0, 0, 8, values.ndim]) + sizes + values.astype(np.uint8).tobytes()
 

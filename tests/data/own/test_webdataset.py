@@ -30,7 +30,7 @@ def shard(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def test_shards_with_parts(tmp_path: Path) -> None:
-    train = {}
+    train: dict[str, bytes] = {}
     for index in range(4):
         train |= {f"{index:04}.jpg": PICTURES[index], f"{index:04}.cls": b"%d\n" % (index % 2 * 10)}
     shard(tmp_path / "x" / "train-000000.tar", {**train, "0009.jpg": PICTURES[4]})

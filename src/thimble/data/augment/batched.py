@@ -81,7 +81,8 @@ class BatchAugmenter:
     def _sources(self, draws: Tensor, height: int, width: int) -> Tensor:
         """The index, row by row, of the source pixel of each pixel in its image: int64 (N, height, width)."""
         config, device = self.config, draws.device
-        flip, move = draws[0] < config.flip_probability, draws[1] < config.affine_probability
+        across, down = config.flip_probabilities
+        flip, move = draws[0] < across, draws[1] < config.affine_probability
         shift_x, shift_y, scale_x, scale_y, turn = (2 * draws[2:] - 1) * move  # -1..1; 0 if an image does not move
         # The inverse of "scale, rotate, shift about the centre", as each pixel looks up its source. Without rotation,
         # rows and columns stay separate, small tensors.
@@ -104,6 +105,9 @@ class BatchAugmenter:
         # The flip comes first in the pipeline, so last in its inverse. The indices are small whole numbers, so float32
         # is exact.
         columns = torch.where(flip, width - 1 - columns, columns)
+        if down:
+            # Decided by the lower half of the same random number's bits, so that no other number changes.
+            rows = torch.where((1024 * draws[0]).frac() < down, height - 1 - rows, rows)
         return (rows * width + columns).long()
 
     def _hole(self, draws: Tensor, height: int, width: int) -> Tensor:

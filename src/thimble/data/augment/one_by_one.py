@@ -61,13 +61,15 @@ def _compose(config: AugmentConfig, mean: tuple[float, ...]) -> Any:
     # OpenCV's threads cost more time than they save on 32x32 images, and compete with PyTorch's for the cores.
     cv2.setNumThreads(0)
     color = (1 - config.color_limit, 1 + config.color_limit)
+    across, down = config.flip_probabilities
     with warnings.catch_warnings():
         # It recommends Affine, whose distributions differ from those of ShiftScaleRotate, which the recipe uses.
         warnings.filterwarnings("ignore", message="ShiftScaleRotate is a special case of Affine")
         # Other warnings matter: 2.0.8 only warns about an unknown argument and ignores it.
         return A.Compose(
             [
-                A.HorizontalFlip(p=config.flip_probability),
+                A.HorizontalFlip(p=across),
+                *([A.VerticalFlip(p=down)] if down else []),
                 A.ShiftScaleRotate(
                     shift_limit=config.shift_limit,
                     scale_limit=config.scale_limit,

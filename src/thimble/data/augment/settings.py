@@ -63,6 +63,12 @@ class AugmentConfig:
         require(self, "cutout_size", lambda sides: 0.0 < sides[0] <= sides[1] < 1.0, expected)
         require_types(self)
 
+    @property
+    def flip_probabilities(self) -> tuple[float, float]:
+        """The probabilities of a horizontal and of a vertical flip. Until ``auto`` is decided, it means horizontal."""
+        horizontal = 0.0 if self.flip == "none" else self.flip_probability
+        return horizontal, self.flip_probability if self.flip == "both" else 0.0
+
 
 def fill_color(mean: tuple[float, ...]) -> tuple[int, ...]:
     """Convert the training set's mean (0..1 per channel) to the colour of a rectangle (0..255 per channel)."""

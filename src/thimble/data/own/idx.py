@@ -128,7 +128,7 @@ def read_idx(path: Path) -> Bytes:
     size = math.prod(shape)
     values = np.empty(size, np.uint8)
     done = 0
-    with _opened(path) as file:
+    with _Opened(path) as file:
         file.seek(offset)
         while done < size and (block := file.read(min(_CHUNK, size - done))):
             values[done : done + len(block)] = np.frombuffer(block, np.uint8)
@@ -145,7 +145,7 @@ def _shape_of(path: Path) -> tuple[int, ...]:
 
 def _header(path: Path) -> tuple[tuple[int, ...], int]:
     """The shape, and the offset of the first value."""
-    with _opened(path) as file:
+    with _Opened(path) as file:
         start = file.read(4)
         dimensions = start[3] if len(start) == 4 else 0
         sizes = file.read(4 * dimensions)
@@ -157,7 +157,7 @@ def _header(path: Path) -> tuple[tuple[int, ...], int]:
     return shape, 4 + len(sizes)
 
 
-class _opened:
+class _Opened:
     """Open an IDX file, uncompressed, and name it in every error of its damage."""
 
     def __init__(self, path: Path) -> None:

@@ -14,7 +14,7 @@ from thimble.errors import UserError
 from thimble.system.extras import needed
 from thimble.system.names import shown
 
-from .listing import Entry, Files, Listing, Part
+from .listing import Entry, Files, Listing
 from .part_names import parts_of
 from .settings import ImagesConfig
 
