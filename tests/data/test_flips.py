@@ -15,19 +15,20 @@ MEAN = (0.5, 0.5, 0.5)
 COUNT = 2_000
 
 Flip = Literal["auto", "none", "horizontal", "both"]
+Kind = Literal["batched", "albumentations"]
 
 
-def config(flip: Flip, augmenter: str, probability: float = 0.5) -> AugmentConfig:
+def config(flip: Flip, augmenter: Kind, probability: float = 0.5) -> AugmentConfig:
     return AugmentConfig(
         flip=flip,
         flip_probability=probability,
         affine_probability=0.0,
         cutout_probability=0.0,
-        augmenter=augmenter,  # type: ignore[arg-type]
+        augmenter=augmenter,
     )
 
 
-def shares(flip: Flip, augmenter: str, probability: float = 0.5) -> list[float]:
+def shares(flip: Flip, augmenter: Kind, probability: float = 0.5) -> list[float]:
     """The shares of images that are as they were, mirrored horizontally, vertically, and both."""
     image = torch.arange(4, dtype=torch.uint8).view(1, 1, 2, 2).expand(COUNT, 3, 2, 2).contiguous()
     chosen = config(flip, augmenter, probability)
@@ -37,7 +38,7 @@ def shares(flip: Flip, augmenter: str, probability: float = 0.5) -> list[float]:
 
 
 @pytest.mark.parametrize("augmenter", ["batched", "albumentations"])
-def test_the_shares_of_the_flips(augmenter: str) -> None:
+def test_the_shares_of_the_flips(augmenter: Kind) -> None:
     assert shares("none", augmenter) == [1, 0, 0, 0]
     plain, across, down, both = shares("horizontal", augmenter)
     assert (down, both) == (0, 0)
@@ -50,7 +51,7 @@ def test_the_shares_of_the_flips(augmenter: str) -> None:
 def test_vertical_flips_change_nothing_else() -> None:
     images = torch.randint(0, 256, (200, 3, 8, 8), dtype=torch.uint8)
     horizontal, both = (
-        BatchAugmenter(AugmentConfig(flip=flip, rotate_limit_degrees=0.0, augmenter="batched"), MEAN).augment(images, 3)  # type: ignore[arg-type]
+        BatchAugmenter(AugmentConfig(flip=flip, rotate_limit_degrees=0.0, augmenter="batched"), MEAN).augment(images, 3)
         for flip in ("horizontal", "both")
     )
     same = (horizontal == both).flatten(1).all(1)

@@ -35,8 +35,9 @@ class Augmenter:
         # With a seed per batch, workers draw different numbers, and the result does not depend on how many there are.
         self.pipeline.set_random_seed(seed)
         # This gives the generators of all transforms the same state. The three changes of colour would then always
-        # draw the same numbers. (The other transforms draw different amounts of numbers, and soon differ.)
-        for number, transform in enumerate(self.pipeline.transforms[_COLORS], start=1):
+        # draw the same numbers, as would the two flips. (The other transforms draw different amounts of numbers, and soon differ.)
+        transforms = self.pipeline.transforms
+        for number, transform in enumerate([*transforms[_COLORS], *transforms[_DOWN]], start=1):
             transform.set_random_seed(derive_seed(seed, number))
         return np.stack([self.pipeline(image=image)["image"] for image in images]).reshape(images.shape)
 
@@ -48,6 +49,8 @@ class Augmenter:
 
 _COLORS = slice(2, 5)
 """The place of the three changes of colour in the pipeline."""
+_DOWN = slice(7, 8)
+"""The place of the vertical flip, if there is one: at the end, as the other transforms have no upper side."""
 _NO_JITTER = {"brightness": (1.0, 1.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0), "hue": (0.0, 0.0)}
 
 
@@ -69,7 +72,6 @@ def _compose(config: AugmentConfig, mean: tuple[float, ...]) -> Any:
         return A.Compose(
             [
                 A.HorizontalFlip(p=across),
-                *([A.VerticalFlip(p=down)] if down else []),
                 A.ShiftScaleRotate(
                     shift_limit=config.shift_limit,
                     scale_limit=config.scale_limit,
@@ -96,5 +98,6 @@ def _compose(config: AugmentConfig, mean: tuple[float, ...]) -> Any:
                     fill=fill_color(mean),
                     p=config.cutout_probability,
                 ),
+                *([A.VerticalFlip(p=down)] if down else []),
             ]
         )
