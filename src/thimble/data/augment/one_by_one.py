@@ -35,7 +35,8 @@ class Augmenter:
         # With a seed per batch, workers draw different numbers, and the result does not depend on how many there are.
         self.pipeline.set_random_seed(seed)
         # This gives the generators of all transforms the same state. The three changes of colour would then always
-        # draw the same numbers, as would the two flips. (The other transforms draw different amounts of numbers, and soon differ.)
+        # draw the same numbers, and so would the two flips. (The other transforms draw different amounts of numbers,
+        # and soon differ.)
         transforms = self.pipeline.transforms
         for number, transform in enumerate([*transforms[_COLORS], *transforms[_DOWN]], start=1):
             transform.set_random_seed(derive_seed(seed, number))

@@ -1,22 +1,34 @@
-"""Find images that are the same, exactly or nearly, above all across parts and under two labels."""
+"""Find images that are the same, exactly or nearly, and decide which of them training does without.
+
+Images are the same if their files are, or the pixels that the network sees, or if they look the same: see
+``likeness``. A group of them matters where it is in several parts, because a test image that was trained on measures
+nothing, and where it has several labels, because all but one are wrong.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from thimble.errors import UserError
+from thimble.system.names import shown
+
+from .likeness import look_alikes
+from .listing import PARTS, Part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .listing import Part
-
 Labels = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+_MANY = 0.2
+"""The fraction of the training images from which on so many copies are a sign of missing groups."""
+_CHUNK = 4_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,46 +36,169 @@ class Duplicates:
     """Groups of images that are the same.
 
     Attributes:
-        groups: each group's images, as ascending indices.
+        groups: each group's images, as ascending indices; no image is in two.
+        near: for each group, whether some of its images only look the same.
         across: the places in ``groups`` of those with images in several parts.
         conflicting: the places in ``groups`` of those under several labels.
-        dropped: bool (N,), the images that ``--duplicates drop`` keeps out.
+        dropped: bool (N,), the images that ``--duplicates drop`` keeps out: of a group in several parts, those that
+            train if others validate or test, and those that validate if others test; of a group under several labels,
+            those that train. A class keeps its training images if it would lose all.
         notes: remarks for the user, each one sentence.
     """
 
     groups: tuple[tuple[int, ...], ...]
+    near: tuple[bool, ...]
     across: tuple[int, ...]
     conflicting: tuple[int, ...]
     dropped: Mask
     notes: tuple[str, ...]
 
     def refuse(self, names: Sequence[str]) -> None:
-        """Raise UserError if there are duplicates across parts or under two labels."""
-        if self.across or self.conflicting:
-            raise UserError(f"--duplicates refuse: {len(self.across)} groups are in several parts")
+        """Raise UserError if there are duplicates across parts or under several labels."""
+        for places, where in ((self.across, "in several parts"), (self.conflicting, "under several labels")):
+            if places:
+                one, other = self.groups[places[0]][:2]
+                raise UserError(
+                    f"--duplicates refuse: {_counted(len(places), 'group')} of the same images {where}, such as"
+                    f" {shown(names[one])} and {shown(names[other])}: expected none; thimble data shows them, and"
+                    " --duplicates drop trains without them"
+                )
 
     def to_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """All of it as values that JSON can hold."""
         return {
             "groups": [[names[index] for index in group] for group in self.groups],
+            "near": list(self.near),
             "across_parts": list(self.across),
-            "under_two_labels": list(self.conflicting),
-            "left_out": [names[index] for index in np.flatnonzero(self.dropped)],
+            "under_several_labels": list(self.conflicting),
+            "left_out": [names[index] for index in np.flatnonzero(self.dropped).tolist()],
         }
 
 
 def find_duplicates(
     images: Tensor, content: Sequence[str], labels: Labels, parts: Sequence[Part], names: Sequence[str]
 ) -> Duplicates:
-    """Find the groups of images that are the same."""
-    found: dict[str, list[int]] = {}
+    """Find the groups of images that are the same.
+
+    Args:
+        images: uint8 (N, channels, height, width), as the network sees them; may be mapped from a file.
+        content: the SHA-256 of each image's file.
+        labels: int64 (N,).
+        parts: each image's part.
+        names: for the notes.
+    """
+    exact = _exact(images, content)
+    similar = [(int(one), int(other)) for one, other in look_alikes(images)]
+    groups = _groups([*exact, *similar], len(content))
+    alike = {index for pair in similar for index in pair} if similar else set()
+    sizes = _groups(exact, len(content))
+    whole = set(sizes)
+    near = tuple(group not in whole and bool(alike.intersection(group)) for group in groups)
+    places = np.array([PARTS.index(part) for part in parts], np.int64)
+    across = tuple(place for place, group in enumerate(groups) if len({int(places[each]) for each in group}) > 1)
+    conflicting = tuple(place for place, group in enumerate(groups) if len({int(labels[each]) for each in group}) > 1)
+    dropped = _dropped(groups, across, conflicting, places)
+    spared = _spare_classes(dropped, labels, places)
+    notes = _notes(groups, near, across, conflicting, dropped, places, names)
+    if spared:
+        notes.append(f"{_counted(spared, 'class', 'es')} would have no training images without their duplicates: kept.")
+    return Duplicates(groups, near, across, conflicting, dropped, tuple(notes))
+
+
+def _exact(images: Tensor, content: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of images whose files, or whose pixels, are equal: each with the first of its kind."""
+    first: dict[bytes | str, int] = {}
+    pairs = []
     for index, digest in enumerate(content):
-        found.setdefault(digest, []).append(index)
-    groups = tuple(tuple(group) for group in found.values() if len(group) > 1)
-    dropped = np.zeros(len(content), bool)
-    across = tuple(place for place, group in enumerate(groups) if len({parts[index] for index in group}) > 1)
-    conflicting = tuple(place for place, group in enumerate(groups) if len({int(labels[index]) for index in group}) > 1)
-    for place in {*across, *conflicting}:
-        for index in groups[place]:
-            dropped[index] = parts[index] == "train"
-    return Duplicates(groups, across, conflicting, dropped, ())
+        if (known := first.setdefault(digest, index)) != index:
+            pairs.append((known, index))
+    for start in range(0, len(images), _CHUNK):
+        for offset, pixels in enumerate(images[start : start + _CHUNK].numpy()):
+            key = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+            if (known := first.setdefault(key, start + offset)) != start + offset:
+                pairs.append((known, start + offset))
+    return pairs
+
+
+def _groups(pairs: Iterable[tuple[int, int]], count: int) -> tuple[tuple[int, ...], ...]:
+    """The connected images, ascending, in the order of the first of each group."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.array(list(pairs), np.int64).reshape(-1, 2)
+    if not len(ends):
+        return ()
+    graph = coo_matrix((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), (count, count))
+    _, component = connected_components(graph, directed=False)
+    members: dict[int, list[int]] = {}
+    for index in np.unique(ends).tolist():
+        members.setdefault(int(component[index]), []).append(index)
+    return tuple(sorted(tuple(group) for group in members.values()))
+
+
+def _dropped(
+    groups: Sequence[tuple[int, ...]], across: Sequence[int], conflicting: Sequence[int], places: Labels
+) -> Mask:
+    dropped = np.zeros(len(places), bool)
+    for place in across:
+        group = np.array(groups[place])
+        dropped[group] = places[group] < places[group].max()  # train < val < test
+    for place in conflicting:
+        group = np.array(groups[place])
+        dropped[group[places[group] == PARTS.index("train")]] = True
+    return dropped
+
+
+def _spare_classes(dropped: Mask, labels: Labels, places: Labels) -> int:
+    """Keep the training images of the classes that would lose all of them; return how many classes these are."""
+    training = places == PARTS.index("train")
+    count = int(labels.max(initial=-1)) + 1
+    before = np.bincount(labels[training], minlength=count)
+    after = np.bincount(labels[training & ~dropped], minlength=count)
+    spared = np.flatnonzero((before > 0) & (after == 0))
+    dropped[training & np.isin(labels, spared)] = False
+    return len(spared)
+
+
+def _notes(
+    groups: Sequence[tuple[int, ...]],
+    near: Sequence[bool],
+    across: Sequence[int],
+    conflicting: Sequence[int],
+    dropped: Mask,
+    places: Labels,
+    names: Sequence[str],
+) -> list[str]:
+    """What the user should know: only of the groups that matter."""
+    notes = []
+    for which, where in ((across, "in several parts"), (conflicting, "under several labels")):
+        if not which:
+            continue
+        alike = sum(near[place] for place in which)
+        kind = (
+            "look the same" if alike == len(which) else f"are equal ({alike:,} only look so)" if alike else "are equal"
+        )
+        group = groups[which[0]]
+        one, other = group[0], group[1]
+        if which is across:
+            other = next(index for index in group if places[index] != places[one])
+        notes.append(
+            f"{_counted(len(which), 'group')} of images that {kind} {where}, such as {_placed(names, places, one)} and"
+            f" {_placed(names, places, other)}."
+        )
+    training = places == PARTS.index("train")
+    share = (dropped & training).sum() / max(1, training.sum())
+    if share >= _MANY:
+        notes.append(
+            f"Copies are {share:.0%} of the training images: frames of one video, or photos of one thing, belong in one"
+            " group (--group)."
+        )
+    return notes
+
+
+def _placed(names: Sequence[str], places: Labels, index: int) -> str:
+    return f"{shown(names[index])} ({PARTS[int(places[index])]})"
+
+
+def _counted(number: int, what: str, more: str = "s") -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else more)

@@ -27,6 +27,8 @@ FEW_TEST_IMAGES = 10
 _TRAIN, _VAL, _TEST = range(3)
 _SHARE = 0.15
 """The share of the test images, and that of the validation images."""
+_SHARE_OF_GIVEN = 0.10
+"""The share of the validation images where the test images were given: the training images were meant for training."""
 _ENOUGH = {_TRAIN: 1, _TEST: 2, _VAL: 4}
 """The number of units (different images, or groups) from which on a class has this part."""
 
@@ -47,7 +49,8 @@ def split_parts(entries: Sequence[Entry], content: Sequence[str]) -> Split:
     """Put each image in a part.
 
     Parts that the layout gives stay. Without any, about 70% of the images train, 15% validate and 15% test. If only
-    test or validation images lack, about 15% of the training images, and of those without a part, become them.
+    test images lack, about 15% of the training images, and of those without a part, become them; if only validation
+    images lack, about 10%.
 
     Args:
         entries: the images; those of one group go to one part.
@@ -110,7 +113,8 @@ class _Units:
         if _TEST in made:
             parts[share < _SHARE] = _TEST
         if _VAL in made:
-            parts[(share >= _SHARE) & (share < 2 * _SHARE)] = _VAL
+            width = _SHARE if _TEST in made else _SHARE_OF_GIVEN
+            parts[(share >= _SHARE) & (share < _SHARE + width)] = _VAL
         parts[self.large] = _TRAIN  # as a test part it would be too large, and leave too little to train on
         self.parts = parts
         self.counts = np.bincount(self.pair_class * 3 + parts[self.pair_unit], minlength=3 * self.num_classes)
@@ -198,7 +202,9 @@ def _about_given(parts: Numbers, made: Sequence[int]) -> list[str]:
             return ["Only training images were given: by their hashes, 15% of them validate and 15% test."]
         return ["No parts were given: by the hashes of the images, 70% train, 15% validate and 15% test."]
     if made:
-        return [f"No {PARTS[made[0]]} images were given: by their hashes, 15% of the training images are used."]
+        share = _SHARE if made[0] == _TEST else _SHARE_OF_GIVEN
+        what = "test" if made[0] == _TEST else "validate"
+        return [f"No {PARTS[made[0]]} images were given: by their hashes, {share:.0%} of the training images {what}."]
     if not (parts <= _TRAIN).any():
         return ["No training images were given."]
     unplaced = int((parts == -1).sum())

@@ -1,0 +1,125 @@
+"""Find pairs of images that look the same, by a perceptual hash, and verify them by their pixels.
+
+The hash is that of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010): of the 8x8
+lowest frequencies of the grey image at 32x32 pixels, whether each is above their median. Images whose hashes differ in
+at most three of the 64 bits agree in one of four groups of 16 bits, which finds them without comparing all with all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+Pairs = np.ndarray[Any, np.dtype[np.int64]]
+Values = np.ndarray[Any, np.dtype[np.float32]]
+
+_SIDE, _FREQUENCIES, _BITS = 32, 8, 64
+_CHUNK = 2_000
+_MOST_BITS = 3
+"""Hashes of images that look the same differ in at most so many bits; the four groups of bits find no more."""
+
+_NUM_NEIGHBOURS = 32
+"""With how many others of its group of bits, in the order of the hashes, an image is compared: bounds the work where
+thousands of images have the same bits, such as drawings on white."""
+
+LEAST_CORRELATION = 0.99
+"""Images look the same if the correlation of their pixels is at least this. docs/log.md has what was measured."""
+
+_LEAST_CONTRAST = 2.0
+"""Standard deviation of the pixels, in grey levels, below which an image is blank: it looks like no other."""
+
+
+def look_alikes(images: Tensor, *, least_correlation: float = LEAST_CORRELATION) -> Pairs:
+    """Find the pairs of images that look the same; in bounded memory, however many images there are.
+
+    Args:
+        images: uint8 (N, channels, height, width).
+        least_correlation: of the pixels of two images that look the same, 0..1.
+
+    Returns:
+        int64 (number of pairs, 2), the smaller index first.
+    """
+    hashes = perceptual_hashes(images)
+    found = [verified(images, pairs, least_correlation) for pairs in _candidates(hashes)]
+    pairs = np.concatenate([*found, np.empty((0, 2), np.int64)])
+    return np.unique(pairs, axis=0)
+
+
+def perceptual_hashes(images: Tensor) -> Hashes:
+    """The hash of each image, uint64 (N,)."""
+    basis = _cosines()
+    parts = [np.empty(0, np.uint64)]
+    for start in range(0, len(images), _CHUNK):
+        grey = _thumbnails(images[start : start + _CHUNK]).mean(1)
+        frequencies = (basis @ grey @ basis.T).reshape(len(grey), _BITS)
+        bits = frequencies > np.median(frequencies, 1, keepdims=True)
+        parts.append(np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64))
+    return np.concatenate(parts)
+
+
+def verified(images: Tensor, pairs: Pairs, least_correlation: float = LEAST_CORRELATION) -> Pairs:
+    """Keep the pairs of images whose pixels correlate enough, at 32x32 pixels, all channels together."""
+    kept = []
+    for start in range(0, len(pairs), _CHUNK):
+        chosen = pairs[start : start + _CHUNK]
+        one, other = (_standardized(images, chosen[:, column]) for column in (0, 1))
+        kept.append(chosen[(one * other).sum(1) >= least_correlation])
+    return np.concatenate([*kept, np.empty((0, 2), np.int64)])
+
+
+def _standardized(images: Tensor, rows: Pairs) -> Values:
+    """Thumbnails of some rows with mean 0 and length 1, so that products are correlations; zeros for blank ones."""
+    import torch
+
+    pixels = _thumbnails(images[torch.from_numpy(rows)]).reshape(len(rows), -1)
+    pixels = pixels - pixels.mean(1, keepdims=True)
+    lengths = np.sqrt((pixels**2).sum(1, keepdims=True))
+    blank = lengths < _LEAST_CONTRAST * math.sqrt(pixels.shape[1])
+    result: Values = np.where(blank, 0, pixels / np.maximum(lengths, 1e-9))
+    return result
+
+
+def _thumbnails(images: Tensor) -> Values:
+    """Images as float32 (N, channels, 32, 32), 0..255."""
+    import torch.nn.functional as F
+
+    small = F.interpolate(images.float(), (_SIDE, _SIDE), mode="area")
+    result: Values = small.numpy()
+    return result
+
+
+def _cosines() -> Values:
+    """The first rows of the discrete cosine transform, float32 (8, 32)."""
+    place, frequency = np.arange(_SIDE), np.arange(_FREQUENCIES)[:, None]
+    basis: Values = np.cos(math.pi / _SIDE * (place + 0.5) * frequency).astype(np.float32)
+    return basis
+
+
+def _candidates(hashes: Hashes) -> Iterator[Pairs]:
+    """Pairs whose hashes differ in few bits, in pieces; some more than once."""
+    width = _BITS // (_MOST_BITS + 1)
+    for band in range(_MOST_BITS + 1):
+        bits = (hashes >> np.uint64(band * width)) & np.uint64((1 << width) - 1)
+        order = np.lexsort((hashes, bits))
+        for distance in range(1, min(_NUM_NEIGHBOURS, len(order) - 1) + 1):
+            one, other = order[:-distance], order[distance:]
+            near = bits[one] == bits[other]
+            if not near.any():
+                break
+            one, other = one[near], other[near]
+            near = _num_bits(hashes[one] ^ hashes[other]) <= _MOST_BITS
+            yield np.sort(np.stack([one[near], other[near]], 1), 1).astype(np.int64)
+
+
+def _num_bits(values: Hashes) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The number of bits of each value that are 1."""
+    octets = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+    count: np.ndarray[Any, np.dtype[np.int64]] = np.unpackbits(octets, axis=1).sum(1, dtype=np.int64)
+    return count

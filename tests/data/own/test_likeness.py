@@ -1,0 +1,86 @@
+"""Images that look the same are found, others not."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from thimble.data.own import likeness
+from thimble.data.own.likeness import look_alikes, perceptual_hashes
+
+
+def picture(seed: int, side: int = 64) -> Image.Image:
+    """Soft spots of all sizes and colours, as photos have."""
+    random = np.random.default_rng(seed)
+    pages = [random.integers(0, 256, (size, size, 3), np.uint8) for size in (4, 9, 20)]
+    scaled = [np.asarray(Image.fromarray(page).resize((side, side)), np.float64) for page in pages]
+    return Image.fromarray(np.average(scaled, 0, (6, 3, 1)).astype(np.uint8))
+
+
+def stacked(pictures: list[Image.Image]) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1) for image in pictures])
+
+
+def as_jpeg(image: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=60)
+    return Image.open(file)
+
+
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "a JPEG": as_jpeg,
+    "resized": lambda image: image.resize((50, 50)).resize(image.size),
+    "brighter": lambda image: image.point(lambda value: min(255, round(1.1 * value))),
+    "equal": lambda image: image,
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_copies_look_the_same(copy: str) -> None:
+    pictures = [picture(seed) for seed in range(40)]
+    images = stacked([*pictures, *(COPIES[copy](image) for image in pictures)])
+    found = {tuple(pair) for pair in look_alikes(images).tolist()}
+    wanted = {(index, index + 40) for index in range(40)}
+    assert len(found & wanted) >= (26 if copy == "a JPEG" else 36)
+    assert found <= wanted
+
+
+def test_different_drawings_on_the_same_page_do_not() -> None:
+    random = np.random.default_rng(0)
+    images = torch.zeros(300, 1, 28, 28, dtype=torch.uint8)
+    for index in range(300):
+        top, left, tall, wide = random.integers(3, 12, 4)
+        images[index, 0, top : top + tall, left : left + wide] = 255
+    found = look_alikes(images)
+    assert all(torch.equal(images[one], images[other]) for one, other in found.tolist())
+
+
+def test_blank_images_look_like_none() -> None:
+    assert len(look_alikes(torch.full((50, 3, 32, 32), 128, dtype=torch.uint8))) == 0
+
+
+def test_thousands_of_equal_images_take_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    verified = likeness.verified
+
+    def counting(images: torch.Tensor, pairs: likeness.Pairs, least: float) -> likeness.Pairs:
+        compared.append(len(pairs))
+        return verified(images, pairs, least)
+
+    monkeypatch.setattr(likeness, "verified", counting)
+    images = stacked([picture(0, 32)]).expand(3_000, 3, 32, 32).contiguous()
+    found = look_alikes(images)
+    assert sum(compared) <= 3_000 * 32 * 4
+    assert len(np.unique(found)) == 3_000  # all in one chain
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_images(count: int) -> None:
+    images = stacked([picture(0)] * 2)[:count]
+    assert perceptual_hashes(images).shape == (count,)
+    assert look_alikes(images).tolist() == ([[0, 1]] if count == 2 else [])
