@@ -46,8 +46,8 @@ def console_for_output() -> Console:
     return console if console.is_terminal else _Console(width=120)
 
 
-def _table(title: str, *columns: str, left: int = 1) -> Table:
-    """Make an empty table: the first ``left`` columns hold text, the others numbers."""
+def plain_table(title: str, *columns: str, left: int = 1) -> Table:
+    """An empty table: the first ``left`` columns hold text, the others numbers."""
     # Without vertical lines, ten classes or all figures of a layer fit in 80 columns.
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
     table.padding, table.pad_edge = (0, 1, 0, 0), False
@@ -63,7 +63,7 @@ def print_evaluation(result: Evaluation) -> None:
     """Print the headline figures, the classes, and what they are confused with; of many classes, the worst."""
     console, names = console_for_output(), list(result.per_class_accuracy)
     flip = ", test-time augmentation: flip" if result.flip else ""
-    headline = _table(shown(f"{result.model} on {result.subject}{flip}"), "measure", "value", "95% interval")
+    headline = plain_table(shown(f"{result.model} on {result.subject}{flip}"), "measure", "value", "95% interval")
     headline.add_row("top-1 accuracy", f"{result.accuracy:.2%}", _interval(result.accuracy_interval, 2))
     if not math.isnan(result.top5_accuracy):
         headline.add_row("top-5 accuracy", f"{result.top5_accuracy:.2%}")
@@ -94,7 +94,7 @@ def _class_table(result: Evaluation) -> Table:
         classes = sorted(known, key=lambda pair: (pair[1].recall, -pair[1].num_images))[:_WORST]
         title = f"The {len(classes)} classes of {len(result.per_class)} with the lowest recall (all: --json)"
     columns = ("images", "recall", "95% interval", "precision", "95% interval", "F1")
-    table = _table(title, "class", *columns)
+    table = plain_table(title, "class", *columns)
     for name, each in classes:
         table.add_row(
             shown(name),
@@ -107,7 +107,7 @@ def _class_table(result: Evaluation) -> Table:
 
 
 def _matrix(result: Evaluation) -> Table:
-    matrix = _table("Confusion matrix: true class (rows), predicted class (columns)", "class")
+    matrix = plain_table("Confusion matrix: true class (rows), predicted class (columns)", "class")
     for name in result.per_class_accuracy:
         matrix.add_column(set_cell_size(shown(name), 4).rstrip(), justify="right")
     for index, (name, counts) in enumerate(zip(result.per_class_accuracy, result.confusion, strict=True)):
@@ -120,7 +120,7 @@ def _matrix(result: Evaluation) -> Table:
 
 
 def _pair_table(result: Evaluation) -> Table:
-    table = _table(
+    table = plain_table(
         "The most frequent mistakes", *("true class", "predicted class", "images", "of the true class"), left=2
     )
     for true, taken, count in result.confused_pairs(_WORST):
@@ -147,7 +147,7 @@ def print_comparison(result: Comparison) -> None:
     )
     kind = "test images" if result.part == "test" else "images"
     title = f"{len(result.models)} models on {result.num_images:,} {kind} of {result.data}"
-    table = _table(shown(title), *columns, "epochs\ntime", left=2)
+    table = plain_table(shown(title), *columns, "epochs\ntime", left=2)
     for place, model in enumerate(result.models):
         seconds = model.training_seconds
         table.add_row(
@@ -161,7 +161,7 @@ def print_comparison(result: Comparison) -> None:
         )
         table.add_section()
     console.print(table)
-    pairs = _table(
+    pairs = plain_table(
         "McNemar's test of each pair: images that only one of the two classifies correctly",
         *("models", "only the\nfirst", "only the\nsecond", "p", "p, corrected\n(Holm)", "verdict"),
     )
@@ -184,7 +184,7 @@ def _duration(seconds: float) -> str:
 
 def print_predictions(answers: Sequence[Prediction]) -> None:
     """Print each image's most probable classes, the most probable first; of many images, only the first."""
-    table = _table("", "image", "predicted class", "probability", left=2)
+    table = plain_table("", "image", "predicted class", "probability", left=2)
     table.title = None
     for answer in answers:
         for rank, (name, probability) in enumerate(answer.top if len(answers) <= _MANY_IMAGES else answer.top[:1]):
@@ -196,7 +196,7 @@ def print_predictions(answers: Sequence[Prediction]) -> None:
 
 def print_explanations(explanations: Sequence[Explanation]) -> None:
     """Print each image's explained class and predicted class."""
-    table = _table("", "image", "explained class", "probability", "predicted class", left=2)
+    table = plain_table("", "image", "explained class", "probability", "predicted class", left=2)
     table.title = None
     table.columns[3].overflow = "fold"
     for each in explanations:
@@ -209,7 +209,7 @@ def print_export(result: Export) -> None:
     """Print the file, and how its outputs compare with PyTorch's."""
     console, parity = console_for_output(), result.parity
     title = f"{result.output}: {result.num_bytes:,} bytes, {result.format}"
-    table = _table(shown(title), "compared with PyTorch", "value")
+    table = plain_table(shown(title), "compared with PyTorch", "value")
     table.add_row(f"compared on {parity.num_images:,} images of", shown(parity.images))
     table.add_row("largest difference", f"{parity.max_difference:.2g} in {result.metadata['output']}")
     table.add_row("same predicted class", f"{parity.agreement:.2%}")
@@ -226,7 +226,7 @@ def print_summary(result: Summary) -> None:
     """Print the layers, the totals, and whether the model is within the budget."""
     size = "x".join(str(side) for side in result.input_size)
     columns = ("layer", "type", "output", "parameters", "multiply-\nadds", "receptive\nfield", "jump")
-    table = _table(f"{shown(result.model)}, input {size}", *columns, left=3)
+    table = plain_table(f"{shown(result.model)}, input {size}", *columns, left=3)
     block = None
     for layer in result.layers:
         if block is not None and layer.name.partition(".")[0] != block:
@@ -251,7 +251,7 @@ def print_summary(result: Summary) -> None:
 def print_dataset(parts: Mapping[str, ImageDataset]) -> None:
     """Print the number of images of each class in each part, and the mean and std."""
     whole = parts["train"]
-    table = _table(shown(whole.name), "class", *parts)
+    table = plain_table(shown(whole.name), "class", *parts)
     for index, name in enumerate(whole.classes):
         table.add_row(shown(name), *(f"{int((part.labels == index).sum()):,}" for part in parts.values()))
     table.add_section()

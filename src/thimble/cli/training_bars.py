@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from thimble.data.own.own_images import OwnImages
+from thimble.data.source import Source
 from thimble.storage.logs import Row
 from thimble.system.names import shown
 from thimble.training import progress as run_progress
@@ -15,6 +17,7 @@ from thimble.training.config import TrainConfig
 from thimble.training.observer import Observer
 from thimble.training.train import TrainResult
 
+from .examination_text import print_examination
 from .tables import console_for_output
 
 
@@ -45,6 +48,10 @@ class TrainingConsole(Observer):
 
     def message(self, text: str) -> None:
         self.console.print(shown(text), style="bold yellow")
+
+    def data(self, source: Source) -> None:
+        if isinstance(source, OwnImages):
+            print_examination(source.examine(), brief=True)
 
     def start(self, run: Path, config: TrainConfig, progress: run_progress.Progress) -> None:
         self.epochs = config.schedule.epochs

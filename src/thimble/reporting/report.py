@@ -104,10 +104,10 @@ def render(subject: Subject, sections: list[Section]) -> str:
     evaluation, summary = subject.evaluation, subject.summary
     low, high = evaluation.accuracy_interval
     least, most = evaluation.balanced_accuracy_interval
-    template = jinja2.Environment(autoescape=True, trim_blocks=False, undefined=jinja2.StrictUndefined).from_string(
-        (resources.files("thimble.reporting") / "report.html.j2").read_text(encoding="utf-8")
-    )
-    return template.render(
+    pages = resources.files("thimble.reporting")
+    loader = jinja2.FunctionLoader(lambda name: (pages / name).read_text(encoding="utf-8"))
+    environment = jinja2.Environment(autoescape=True, loader=loader, undefined=jinja2.StrictUndefined)
+    return environment.get_template("report.html.j2").render(
         title=subject.name,
         subtitle=shown(f"{subject.model.name} on {subject.test.name}"),
         headline=[

@@ -89,7 +89,7 @@ def test_parts_and_groups(place: Path) -> None:
     text = "image,label,split,group,sender\na,x,Training,1,s\nb.png,y,validation,,t\nc 1,y,,2,\n"
     found = read(place, text)
     assert [(entry.part, entry.group) for entry in found.entries] == [("train", "1"), ("val", None), (None, "2")]
-    assert found.layout == "a manifest with the columns image image, label label, part split, group group"
+    assert found.layout == "a manifest with the columns image (image), label (label), split (part), group (group)"
     by_sender = read(place, text, group="sender")
     assert [entry.group for entry in by_sender.entries] == ["s", "t", None]
     by_pattern = read(place, text, group=r"/([abc])")

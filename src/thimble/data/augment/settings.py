@@ -49,8 +49,7 @@ class AugmentConfig:
     """albumentations: image by image on the CPU; batched: on the training device. Both use the same distributions."""
 
     flip: Literal["auto", "none", "horizontal", "both"] = later("horizontal", before="horizontal")
-    """Mirror images: horizontally, or also vertically (both), which suits images that have no upper side, as from a
-    microscope. auto: horizontally, unless that turns images of one class into another, as with characters."""
+    """Mirror images: horizontally, or vertically too (both). auto: horizontally, unless the classes forbid it."""
 
     def __post_init__(self) -> None:
         adopt(self)

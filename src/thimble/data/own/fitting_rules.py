@@ -73,11 +73,11 @@ def _fit(width: Values, height: Values, asked: str) -> tuple[Fit, str]:
     cut = 1.0 - np.minimum(width, height) / np.maximum(width, height)
     median, ninety = float(np.median(cut)), float(np.quantile(cut, 0.9))
     narrow, wide = np.quantile(width / height, (0.1, 0.9))
-    lost = f"a square cuts off {_percent(median)} of the median image, and at most {_percent(ninety)} of 90% of them"
+    lost = f"a square cuts off {_percent(median)} of the median image"
     if asked != "auto":
         return asked, f"{asked}: as asked."  # type: ignore[return-value]
     if median <= _MOST_CUT and ninety <= _MOST_CUT_OF_NINETY:
-        return "crop", f"crop: {lost}."
+        return "crop", f"crop: {lost}." if ninety else "crop: the images are square."
     ratios = f"the images are {narrow:.2f} to {wide:.2f} times as wide as high (10th to 90th percentile)"
     if wide / narrow <= _MOST_SPREAD:
         return "squash", f"squash: {lost}, and nearly all have the same shape: {ratios}."
@@ -100,8 +100,8 @@ def _depth(facts: Facts) -> tuple[tuple[float, float] | None, str]:
     if low >= high:
         return None, f"none: the images of more than 8 bits have no contrast, all values are {low:,.6g}."
     return (low, high), (
-        f"{low:,.6g} to {high:,.6g}: from the lowest 0.1th to the highest 99.9th percentile of the values of the"
-        f" {len(deep):,} images of more than 8 bits."
+        f"{low:,.6g} to {high:,.6g}: the lowest 0.1th and the highest 99.9th percentile of the values in"
+        f" {len(deep):,} {'image' if len(deep) == 1 else 'images'} of more than 8 bits."
     )
 
 

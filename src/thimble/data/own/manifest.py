@@ -164,8 +164,8 @@ def manifest_listing(
         skipped["images that the manifest does not list"] = unused
     entries = tuple(entry for name, entry in found.items() if name not in several)
     classes = tuple(sorted({entry.label for entry in entries}, key=natural))
-    names = [f"{what} {table.columns[index]}" for what, index in vars(columns).items() if index is not None]
-    layout = f"a manifest with the columns {', '.join(shown(name) for name in names)}"
+    named = {what: shown(table.columns[index]) for what, index in vars(columns).items() if index is not None}
+    layout = f"a manifest with the columns {', '.join(f'{name} ({what})' for what, name in named.items())}"
     return Listing(title, layout, entries, classes, files, skipped, tuple(missing), table.notes, place)
 
 

@@ -85,6 +85,7 @@ class OwnImages(Source):
         parts = np.asarray(found.parts)
         if part == "test":
             return self._part(np.ones(len(parts), bool) if self.whole else parts == "test", part)
+        found.check()
         return self._part((parts == "train") & found.kept, part)
 
     def validation(self, *, progress: bool = False) -> ImageDataset | None:

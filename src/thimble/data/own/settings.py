@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from thimble.errors import UserError
+from thimble.system.arguments import expanded
+from thimble.system.files import MEBIBYTE, read_file
 from thimble.system.settings import adopt, later, require, require_fraction, require_types, require_whole
 
 MOST_SIDE = 256
 LEAST_SIDE = 8
+MOST_NAMES_BYTES = 16 * MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -34,15 +38,13 @@ class ImagesConfig:
     """Column of a manifest with the labels. Default: label, class, target or similar."""
 
     group: str | None = later(None, before=None)
-    """Keep images of one group in the same part, such as frames of one video: a manifest's column, a folder level
-    (`level:2`), or a regular expression whose first bracket is the group (`(.*)_frame`)."""
+    """Keep images of one group in one part, as frames of one video: a column, `level:2`, or a pattern `(.*)_frame`."""
 
     classes: tuple[str, ...] = later((), before=())
-    """Use only images of these classes, in this order. If empty: all classes, in natural order."""
+    """Use only these classes, in this order; or a file with a name on each line. Default: all, in natural order."""
 
     duplicates: Literal["keep", "drop", "refuse"] = later("drop", before="drop")
-    """What to do with images that are also in another part or under another label: leave them out of the training
-    images (drop), keep them, or refuse to go on."""
+    """Images that are also in another part or under another label: train without them, with them, or stop."""
 
     max_unreadable: float = later(0.01, before=0.01)
     """Largest fraction of files, 0..1, that may be unreadable; beyond it, stop."""
@@ -54,6 +56,27 @@ class ImagesConfig:
         require_whole(self, "class_level", 0, 100)
         for name in ("image_column", "label_column", "group"):
             require(self, name, lambda value: value is None or value != "", "a name")
+        if len(self.classes) == 1:
+            object.__setattr__(self, "classes", _names_in(self.classes[0]))
         require(self, "classes", lambda names: len(set(names)) == len(names), "names, all different")
         require_fraction(self, "max_unreadable")
         require_types(self)
+
+
+def _names_in(path: str) -> tuple[str, ...]:
+    """The lines of a file of class names, without empty ones.
+
+    Raises:
+        UserError: there is no such file, it is not UTF-8, or has less than two names.
+    """
+    file = expanded(path)
+    if not file.is_file():
+        raise UserError(f"--classes {path}: expected at least two classes, or a file with a name on each line")
+    try:
+        lines = read_file(file, MOST_NAMES_BYTES).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"--classes {path} is not UTF-8: expected a file with a name on each line") from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(names) < 2:
+        raise UserError(f"--classes {path} has {len(names)} names: expected at least two, one on each line")
+    return names
