@@ -51,6 +51,9 @@ class Trained(Protocol):
 SOURCES: dict[str, str] = {
     "cifar10": "thimble.data.cifar10:Cifar10",
     "shapes10": "thimble.data.shapes10:Shapes10",
+    "cifar100": "thimble.data.cifar100:Cifar100",
+    "mnist": "thimble.data.mnist:Mnist",
+    "fashion-mnist": "thimble.data.mnist:FashionMnist",
 }
 """Each source's class, by name. It is imported on first use, so that the command line can list the names quickly."""
 

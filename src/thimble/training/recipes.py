@@ -158,9 +158,14 @@ RECIPES: dict[Recipe, Callable[[], TrainConfig]] = {
 }
 
 
+_ADAPTING = ("cifar100", "mnist", "fashion-mnist")
+"""Named datasets whose length and flips must be chosen: a mirrored 3 is no digit."""
+
+
 def default_recipe(data: Data | None) -> Recipe:
-    """The recipe for these data, if none is named: ``own`` for own images, else ``fast``."""
-    return "own" if data is not None and is_own(data) else "fast"
+    """The recipe for these data, if none is named: ``own`` for own images and others that fast was not made for."""
+    adapting = data is not None and (is_own(data) or (isinstance(data, str) and data in _ADAPTING))
+    return "own" if adapting else "fast"
 
 
 def find_recipe(name: str) -> TrainConfig:

@@ -1,0 +1,90 @@
+"""Load CIFAR-100 from disk or download it: 60,000 colour photographs of 32x32 pixels in a hundred classes.
+
+Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009,
+https://www.cs.toronto.edu/~kriz/cifar.html, which gives the archive's MD5. We read its *binary* distribution, which
+needs no pickle: a record is a byte for one of 20 superclasses, a byte for the class, and 32 x 32 bytes of red, green and blue.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from thimble.errors import UserError
+from thimble.system.files import read_file
+
+from .dataset import ImageDataset
+from .published import File, data_folder, fetch, unpack
+from .source import Part, Source
+
+FOLDER = "cifar-100-binary"
+ARCHIVE = File("cifar-100-binary.tar.gz", 168_513_733, "03b5dce01913d631647c71ecec9e9cb8")
+ADDRESSES: tuple[str, ...] = ("https://www.cs.toronto.edu/~kriz/",)
+RECORD_BYTES = 2 + 3 * 32 * 32
+COUNTS: dict[Part, int] = {"train": 50_000, "test": 10_000}
+# Of all pixels of the training images, in 0..1.
+MEAN, STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
+CLASSES = tuple(
+    """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard
+    lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear
+    pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark
+    shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone
+    television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+    """.split()
+)
+
+
+class Cifar100(Source):
+    """CIFAR-100, with its hundred fine classes."""
+
+    name = "cifar100"
+    title = "CIFAR-100"
+    hub_name = "uoft-cs/cifar100"
+
+    @classmethod
+    def is_at(cls, path: Path) -> bool:
+        """Whether the path is, or holds, ``cifar-100-binary/``."""
+        return _find(path) is not None
+
+    def load(self, part: Part, *, progress: bool = False) -> ImageDataset:
+        """50,000 training images or 10,000 test images; every class has the same number."""
+        root = data_folder(self.folder, self.name)
+        folder = _find(root)
+        if folder is None:
+            fetch(self.title, [ARCHIVE], ADDRESSES, root, progress=progress)
+            folder = root / FOLDER
+            members = {f"{FOLDER}/{name}.bin": count * RECORD_BYTES for name, count in COUNTS.items()}
+            unpack(self.title, root / ARCHIVE.name, members, folder)
+            (root / ARCHIVE.name).unlink()
+        return _read(folder / f"{part}.bin", part)
+
+    def is_here(self) -> bool:
+        """Whether the files are on disk."""
+        return _find(data_folder(self.folder, self.name)) is not None
+
+
+def _find(root: Path) -> Path | None:
+    for folder in (root, root / FOLDER):
+        if all((folder / f"{name}.bin").is_file() for name in COUNTS):
+            return folder
+    return None
+
+
+def _read(path: Path, part: Part) -> ImageDataset:
+    size = COUNTS[part] * RECORD_BYTES
+    content = np.frombuffer(read_file(path, size), np.uint8)
+    remedy = f"delete {path.parent} and run again to download it anew"
+    if content.size != size:
+        raise UserError(f"{path} has {content.size:,} bytes: expected {size:,}; {remedy}")
+    records = content.reshape(COUNTS[part], RECORD_BYTES)
+    counts = np.bincount(records[:, 1], minlength=len(CLASSES))
+    if len(counts) > len(CLASSES) or np.ptp(counts):
+        raise UserError(f"{path} does not hold as many images of each of {len(CLASSES)} classes: {remedy}")
+    images = torch.from_numpy(records[:, 2:].reshape(-1, 3, 32, 32).copy())
+    labels = torch.from_numpy(records[:, 1].astype(np.int64))
+    return ImageDataset("cifar100", images, labels, CLASSES, MEAN, STD)

@@ -1,0 +1,136 @@
+"""Fetch the published files of a dataset: from known addresses, of known sizes, with known checksums."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from thimble.errors import RunError, UserError
+from thimble.system.arguments import expanded
+from thimble.system.cache_folder import cache_folder
+
+from .download import DownloadError, download
+from .source import DataUnavailable
+
+
+@dataclass(frozen=True)
+class File:
+    """A published file.
+
+    Attributes:
+        name: its name below each address.
+        num_bytes: its size.
+        md5: its checksum, as published. It guards against damage, not against forgery.
+    """
+
+    name: str
+    num_bytes: int
+    md5: str
+
+
+def data_folder(folder: Path | None, name: str) -> Path:
+    """Where a dataset's files are, or will be: ``folder``, else $THIMBLE_DATA/NAME, else NAME in the user's cache."""
+    if folder is not None:
+        return expanded(folder)
+    chosen = os.environ.get("THIMBLE_DATA")
+    return (expanded(chosen) if chosen else cache_folder()) / name
+
+
+def fetch(title: str, files: Iterable[File], addresses: Sequence[str], folder: Path, *, progress: bool = False) -> None:
+    """Download files into a folder, each from the first address that delivers it whole.
+
+    A file appears when it is whole. Several processes may do this at once.
+
+    Args:
+        title: the dataset's name for messages.
+        files: what to download.
+        addresses: of the folders that hold the files, tried in this order.
+        folder: is made.
+        progress: show progress bars on stderr.
+
+    Raises:
+        DataUnavailable: no address delivered one of the files.
+        RunError: a file cannot be written.
+        UserError: the folder cannot be used.
+    """
+    with _disk(title, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".thimble-", dir=folder, ignore_cleanup_errors=True) as temporary:
+            for file in files:
+                received = _receive(title, file, addresses, Path(temporary), folder, progress)
+                received.replace(folder / file.name)
+
+
+def unpack(title: str, archive: Path, members: Mapping[str, int], folder: Path) -> None:
+    """Unpack known files of a .tar.gz into a folder, under their own last names; all others are ignored.
+
+    Args:
+        title: the dataset's name for messages.
+        archive: the archive.
+        members: the size of each wanted file, by its path in the archive.
+        folder: is made.
+
+    Raises:
+        UserError: the archive is damaged, lacks a file, or a file has another size.
+        RunError: a file cannot be written.
+    """
+    wanted = dict(members)
+    try:
+        with _disk(title, folder), tarfile.open(archive, "r:gz") as tar:
+            folder.mkdir(parents=True, exist_ok=True)
+            for member in tar:
+                size = wanted.pop(member.name, None)
+                if size is None:
+                    continue
+                source = tar.extractfile(member) if member.isfile() and member.size == size else None
+                if source is None:
+                    raise UserError(f"{member.name} in {archive} is not the {size:,} bytes that {title} has there")
+                (folder / Path(member.name).name).write_bytes(source.read(size))
+    except (tarfile.TarError, zlib.error, EOFError) as error:
+        raise UserError(f"cannot unpack {archive} ({error}): delete it and run again to download it anew") from error
+    if wanted:
+        raise UserError(f"{archive} lacks {next(iter(wanted))}: delete it and run again to download it anew")
+
+
+def _receive(title: str, file: File, addresses: Sequence[str], temporary: Path, folder: Path, progress: bool) -> Path:
+    failures = []
+    for number, address in enumerate(addresses):
+        # One file per address: the thread of an address that was given up may still have its file open.
+        received = temporary / f"{number}-{file.name}"
+        try:
+            download(f"{address}{file.name}", received, file.num_bytes, progress=progress)
+            with received.open("rb") as content:
+                digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            if digest != file.md5:
+                raise DownloadError(f"delivered a file with MD5 {digest}, expected {file.md5}")
+        except DownloadError as error:
+            failures.append(f"{address} ({error})")
+            received.unlink(missing_ok=True)
+        else:
+            return received
+    raise DataUnavailable(
+        f"{title} is not in {folder} and no source delivered {file.name}: {'; '.join(failures)}; go online and run"
+        " again, or name a folder that holds its files with --data-dir"
+    )
+
+
+@contextmanager
+def _disk(title: str, folder: Path) -> Iterator[None]:
+    """Tell a mistake, such as a folder that must not be written to, from a failure, such as a full disk."""
+    try:
+        yield
+    except (tarfile.TarError, EOFError):
+        raise
+    except OSError as error:
+        what = f"{error.filename or folder}: {error.strerror or error}"
+        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS:
+            raise UserError(f"{what}: expected a folder for {title}; name another with --data-dir") from error
+        raise RunError(f"{what}, while writing {title} to {folder}; free some space, or set --data-dir") from error
