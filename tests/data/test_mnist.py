@@ -81,7 +81,7 @@ def test_another_file_is_refused(tmp_path: Path, server: Server, monkeypatch: py
     for name, body in contents().items():
         server.serve(f"/m/{name}", body[:-1] + b"!")
     monkeypatch.setattr(mnist.Mnist, "addresses", (server.url("/m/"),))
-    with pytest.raises(DataUnavailable, match="delivered a file with MD5 .*, expected"):
+    with pytest.raises(DataUnavailable, match=r"delivered a file with MD5 .*, expected"):
         find_source("mnist", tmp_path).load("train")
     assert list(tmp_path.iterdir()) == []
 

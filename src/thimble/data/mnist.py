@@ -1,8 +1,8 @@
 """Load MNIST and Fashion-MNIST from disk or download them: 70,000 grey images of 28x28 pixels in ten classes each.
 
 Sources: Y. LeCun, C. Cortes and C. Burges, "The MNIST Database of Handwritten Digits"; H. Xiao, K. Rasul and
-R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms", 2017, arXiv:1708.07747. The files'
-MD5 are those that Zalando's repository and torchvision publish.
+R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms", 2017,
+arXiv:1708.07747. The files' MD5 are those that Zalando's repository and torchvision publish.
 """
 
 from __future__ import annotations
