@@ -32,8 +32,8 @@ from thimble.data.own.layouts import read_listing
 from thimble.data.own.scan import scan
 from thimble.data.own.settings import ImagesConfig
 
-listing = read_listing(sys.argv[1], ImagesConfig())
 began = time.perf_counter()
+listing = read_listing(sys.argv[1], ImagesConfig())
 found = scan(listing, ImagesConfig())
 print(json.dumps([time.perf_counter() - began, list(found.images.shape), found.fitting.fit]))
 """
@@ -150,9 +150,10 @@ def paragraphs(rows: list[dict[str, Any]], processes: int) -> list[str]:
             ]
         )
     return [
-        f"The whole scan with {processes} processes: survey, decoding, fitting and writing, with an empty cache; the"
-        " files are in the page cache. Listing the folder and importing PyTorch are not counted. The second start finds"
-        f" the scan by names, sizes and times of the files; its bar is {SECOND_START_BAR_SECONDS:g} s for 60,000.",
+        f"The whole scan with {processes} processes: listing, survey, decoding, fitting and writing, with an empty"
+        " cache; the files are in the page cache. Importing PyTorch is not counted. The second start lists the folder"
+        f" and finds the scan by names, sizes and times of the files; its bar is {SECOND_START_BAR_SECONDS:g} s for"
+        " 60,000.",
         table(header, cells),
     ]
 
