@@ -83,8 +83,8 @@ def test_a_damaged_file_of_images_is_read_once(tmp_path: Path, packed: bool, mon
     images = min((tmp_path / "x").iterdir())
     images.write_bytes(images.read_bytes()[:-700])  # since it was listed
     reads: list[Path] = []
-    original = idx_module._mapped
-    monkeypatch.setattr(idx_module, "_mapped", lambda path: reads.append(path) or original(path))
+    original = idx_module._images_of
+    monkeypatch.setattr(idx_module, "_images_of", lambda path: reads.append(path) or original(path))
     for entry in found.entries:
         with pytest.raises(UserError, match=r"images-idx3-ubyte.* (has only 234,500 bytes|is damaged)"):
             found.files.read(entry.name)
@@ -126,3 +126,14 @@ def test_a_header_that_promises_too_much(tmp_path: Path) -> None:
 def test_what_is_no_idx(tmp_path: Path) -> None:
     assert not is_idx(tmp_path)
     assert not is_idx(tmp_path / "images.png")
+
+
+def test_a_plain_file_that_becomes_shorter_while_it_is_read(tmp_path: Path) -> None:
+    written(tmp_path / "x", 300, "train-")
+    found = read_listing(tmp_path / "x", ImagesConfig())
+    found.files.read(found.entries[0].name)
+    images = min((tmp_path / "x").iterdir())
+    with images.open("r+b") as file:
+        file.truncate(28 * 28 * 100)
+    with pytest.raises(UserError, match=r"became shorter while it was read: expected a file that stays as it is"):
+        found.files.read(found.entries[299].name)

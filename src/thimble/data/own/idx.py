@@ -6,6 +6,7 @@ import gzip
 import math
 import os
 import re
+import weakref
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,7 @@ class IdxFiles(Files):
     """
 
     paths: dict[str, Path]
-    _read: dict[str, Bytes | UserError] = field(default_factory=dict, repr=False, compare=False)
+    _read: dict[str, Bytes | _Plain | UserError] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, name: str) -> bytes | Image:
         """The image ``FILE/NUMBER``, of mode L or RGB."""
@@ -67,13 +68,13 @@ class IdxFiles(Files):
         file, _, number = name.rpartition("/")
         if file not in self._read:
             try:
-                self._read[file] = _mapped(self.paths[file])
+                self._read[file] = _images_of(self.paths[file])
             except UserError as error:
                 self._read[file] = error  # a damaged file is not read again for each of its images
         images = self._read[file]
         if isinstance(images, UserError):
             raise images
-        return Image.fromarray(np.array(images[int(number)]))
+        return Image.fromarray(images[int(number)])
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the images behind: each process reads them itself."""
@@ -146,15 +147,30 @@ def read_idx(path: Path) -> Bytes:
     return values.reshape(shape)
 
 
-def _mapped(path: Path) -> Bytes:
-    """The values of an IDX file: those of a plain file are mapped, so that processes share them."""
-    if _is_compressed(path):
-        return read_idx(path)
-    shape, offset = _checked_shape(path), _header(path)[1]
-    try:
-        return np.memmap(path, np.uint8, "r", offset, shape)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}; expected a file that stays as it is") from error
+class _Plain:
+    """The images of an uncompressed IDX file, read one by one."""
+
+    def __init__(self, path: Path) -> None:
+        shape = _checked_shape(path)
+        self._path, self._shape, self._offset = path, shape[1:], _header(path)[1]
+        # Not mapped: a file that shrinks meanwhile would end this process.
+        self._file = path.open("rb")
+        weakref.finalize(self, self._file.close)
+
+    def __getitem__(self, index: int) -> Bytes:
+        size = math.prod(self._shape)
+        try:
+            self._file.seek(self._offset + index * size)
+            content = self._file.read(size)
+        except OSError as error:
+            raise UserError(f"cannot read {self._path}: {error.strerror}; expected a readable file") from error
+        if len(content) < size:
+            raise UserError(f"{self._path} became shorter while it was read: expected a file that stays as it is")
+        return np.frombuffer(content, np.uint8).reshape(self._shape)
+
+
+def _images_of(path: Path) -> Bytes | _Plain:
+    return read_idx(path) if _is_compressed(path) else _Plain(path)
 
 
 def _checked_shape(path: Path) -> tuple[int, ...]:
