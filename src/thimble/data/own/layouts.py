@@ -129,7 +129,7 @@ def _listing_of(table: Table, path: Path, config: ImagesConfig) -> Listing:
 def _parquet(path: Path, config: ImagesConfig) -> Listing:
     from .parquet import has_images, parquet_listing, parquet_rows
 
-    if has_images(path):
+    if has_images(path, config):
         return parquet_listing(path, config)
     columns, rows = parquet_rows(path)
     return _listing_of(Table(tuple(columns), rows), path, config)
