@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,12 @@ def test_a_damaged_file_of_images_is_read_once(tmp_path: Path, packed: bool, mon
     images.write_bytes(images.read_bytes()[:-700])  # since it was listed
     reads: list[Path] = []
     original = idx_module._images_of
-    monkeypatch.setattr(idx_module, "_images_of", lambda path: reads.append(path) or original(path))
+
+    def count(path: Path) -> Any:
+        reads.append(path)
+        return original(path)
+
+    monkeypatch.setattr(idx_module, "_images_of", count)
     for entry in found.entries:
         with pytest.raises(UserError, match=r"images-idx3-ubyte.* (has only 234,500 bytes|is damaged)"):
             found.files.read(entry.name)

@@ -146,7 +146,7 @@ def test_a_file_that_vanished(tmp_path: Path) -> None:
 
 
 def test_parts_and_groups_in_columns(tmp_path: Path) -> None:
-    more = {"Split": ["train", "dev", None, "test", "", "train"], "sender": [1, 1, 2, 2, None, 3]}
+    more: dict[str, list[Any]] = {"Split": ["train", "dev", None, "test", "", "train"], "sender": [1, 1, 2, 2, None, 3]}
     path = written(tmp_path / "x.parquet", as_on_the_hub([0, 1, 0, 1, 0, 1]) | more)
     found = read_listing(path, ImagesConfig(group="Sender"))
     assert [entry.part for entry in found.entries] == ["train", "val", None, "test", None, "train"]
@@ -186,7 +186,7 @@ def test_a_manifest_with_thumbnails_dates_and_unknown_labels(tmp_path: Path) -> 
     (tmp_path / "images").mkdir()
     for index, content in enumerate(PICTURES):
         (tmp_path / "images" / f"{index}.png").write_bytes(content)
-    columns = {
+    columns: dict[str, list[Any]] = {
         "image": ["0.png", "1.png", "2.png"],
         "label": [0, -1, 1],
         "thumb": PICTURES[:3],

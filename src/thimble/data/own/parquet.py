@@ -209,12 +209,13 @@ class _Columns:
 
     def __init__(self, schema: Any, name: str) -> None:
         self._schema, self._name = schema, name
-        self._by_name = {each.name.casefold(): each.name for each in reversed(list(schema))}
+        self._by_name: dict[str, str] = {each.name.casefold(): each.name for each in reversed(list(schema))}
         self._listed = ", ".join(shown(each) for each in schema.names)[:200]
         if len(set(schema.names)) < len(schema.names):
             raise UserError(f"{shown(name)} has the columns {self._listed}: expected different names")
 
     def find(self, names: Sequence[str]) -> str | None:
+        """The first of the names that a column has, as the file spells it."""
         return next((self._by_name[each.casefold()] for each in names if each.casefold() in self._by_name), None)
 
     def named(self, usual: Sequence[str], asked: str | None, flag: str) -> str:
@@ -229,7 +230,7 @@ class _Columns:
     def image(self, asked: str | None) -> str:
         holding = [each.name for each in self._schema if _holds_images(each)]
         if asked is None and len(holding) == 1:
-            return holding[0]
+            return str(holding[0])
         found = self.named(IMAGE_COLUMNS, asked, "--image-column")
         if found not in holding:
             kind = self._schema.field(found).type
