@@ -232,3 +232,23 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UserError, match=r"^a Parquet file needs pyarrow.*thimble-nets\[datasets\]"):
         read_listing(path, ImagesConfig())
+
+
+@pytest.mark.parametrize(
+    "places", [("data/train-0", "data/test-0"), ("default/train/0", "default/test/0"), ("train/0", "test/0")]
+)
+def test_a_folder_as_downloaded_from_the_hub(tmp_path: Path, places: tuple[str, str]) -> None:
+    folder = tmp_path / "birds"
+    for place in places:
+        written(folder / f"{place}.parquet", as_on_the_hub([0, 1]), ["robin", "finch"])
+    for name in ("README.md", "LICENSE", ".gitattributes", "dataset_infos.json"):
+        (folder / name).touch()
+    found = read_listing(folder, ImagesConfig())
+    assert [entry.part for entry in found.entries] == ["test"] * 2 + ["train"] * 2
+    assert [found.files.read(entry.name) for entry in found.entries] == PICTURES[:2] * 2
+
+
+def test_a_folder_that_contains_itself(tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(tmp_path)
+    with pytest.raises(UserError, match=r"^[^\n]*expected[^\n]*$"):
+        read_listing(tmp_path, ImagesConfig())
