@@ -1,6 +1,6 @@
 """Write drawings of shapes10 as PNG files, a folder for each class: a folder of images such as a user's.
 
-    python scripts/write_drawings.py FOLDER NUMBER
+python scripts/write_drawings.py FOLDER NUMBER
 """
 
 from __future__ import annotations
