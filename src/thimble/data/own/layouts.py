@@ -15,7 +15,7 @@ from thimble.system.files import read_file
 from thimble.system.names import shown
 
 from .archives import archive_tree, is_archive
-from .class_folders import class_folder_listing
+from .class_folders import class_folder_listing, has_class_folders
 from .listing import Entry, Listing
 from .manifest import Folders, files_on_disk, folders_on_disk, manifest_listing
 from .settings import ImagesConfig
@@ -97,7 +97,7 @@ def _read_tree(tree: Tree, config: ImagesConfig, read_manifest: Callable[[str], 
     top = min((name.count("/") for name in tree.tables), default=0)
     manifests = [name for name in tree.tables if name.count("/") == top]
     by_name = config.image_column is not None or config.label_column is not None
-    if len(manifests) == 1 and (by_name or not _has_class_folders(tree)):
+    if len(manifests) == 1 and (by_name or not has_class_folders(tree)):
         return read_manifest(manifests[0])
     if by_name:
         found = f"{len(manifests)} manifests" if manifests else "no manifest"
@@ -106,11 +106,6 @@ def _read_tree(tree: Tree, config: ImagesConfig, read_manifest: Callable[[str], 
             " expected --data MANIFEST.csv"
         )
     return class_folder_listing(tree, config)
-
-
-def _has_class_folders(tree: Tree) -> bool:
-    """Whether images are in at least two folders."""
-    return len({name.rpartition("/")[0] for name in tree.images if "/" in name}) > 1
 
 
 def _manifest_on_disk(path: Path, config: ImagesConfig) -> Listing:
