@@ -91,8 +91,9 @@ def test_a_folder_with_a_manifest_and_no_classes(folder: Path, tmp_path: Path) -
         ("images/2.png", "x"),
     ]
     (root / "more.csv").write_text("image,label\n0,x\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"has 2 manifests: expected --data MANIFEST.csv"):
-        read_listing(root, ImagesConfig(image_column="image"))
+    for config in (ImagesConfig(), ImagesConfig(image_column="image")):
+        with pytest.raises(UserError, match=r"has 2 manifests, labels.csv, more.csv: expected --data .*/labels.csv$"):
+            read_listing(root, config)
 
 
 def test_columns_are_for_manifests_and_levels_for_folders(folder: Path) -> None:

@@ -125,8 +125,8 @@ def test_named_columns(place: Path) -> None:
     [
         ("image,label,label\na,x,y\n", r"has 2 columns named label: expected one"),
         ("image\na\n", r"has one column, 'image': expected at least two"),
-        ("", r"has one column, '': expected at least two"),
-        (b"\x89PNG\0\0\0", r"is no text: expected a table"),
+        ("", r"is empty: expected at least two"),
+        (b"\x89PNG\0\0\0", r"is no text in UTF-8, nor in UTF-16 .*: expected a table"),
         ("image,label\na,x,y\n", r"line 2: 3 values, but 2 column names; expected values with a ',' inside"),
         ("image,label\nno.jpg,x\nnor.jpg,y\n", r"lists 2 images, none of which exists, such as no.jpg: expected paths"),
         (codecs.BOM_UTF16_LE + b"a", r"is damaged: expected utf-16 text"),

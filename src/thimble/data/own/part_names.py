@@ -28,13 +28,20 @@ def parts_of(names: Iterable[str]) -> dict[str, Part]:
     does a beginning that all names have, as in ``seg_train`` and ``seg_test``.
     """
     words = {name: name.strip().casefold() for name in names}
-    common = _TO_SEPARATOR.match(os.path.commonprefix([*words.values()])) if len(words) > 1 else None
+    prefix = os.path.commonprefix([*words.values()]) if len(words) > 1 else ""  # noqa: RUF071  of letters
+    common = _TO_SEPARATOR.match(prefix)
     start = common.end() if common else 0
     plain = {name: _plain(word) or _plain(word[start:]) for name, word in words.items()}
     tested = any(_NAMES.get(word) == "test" for word in plain.values())
     either: Part = "val" if tested else "test"
     found = {name: either if word in _EITHER else _NAMES.get(word) for name, word in plain.items()}
     return {name: part for name, part in found.items() if part is not None}
+
+
+def part_in(name: str) -> Part | None:
+    """The only part that a word of a file's name means: train for ``train_labels.csv``."""
+    found = {part for word in re.split(r"[\s_.-]+", name) for part in parts_of([word]).values()}
+    return found.pop() if len(found) == 1 else None
 
 
 def _plain(word: str) -> str:

@@ -106,10 +106,11 @@ def why_skipped(path: str) -> str | None:
     Args:
         path: with "/" between folders; one of them may be the reason.
     """
-    parts = path.split("/")
-    if any(part.lower() in _SYSTEM_NAMES for part in parts):
-        return SYSTEM
-    return HIDDEN if any(part.startswith(".") for part in parts) else None
+    system = hidden = False
+    for name in path.split("/"):
+        system |= name.lower() in _SYSTEM_NAMES
+        hidden |= name[:1] == "."
+    return SYSTEM if system else HIDDEN if hidden else None
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -166,16 +167,14 @@ class _Found:
     def _add_one(self, entry: os.DirEntry[str], name: str, above: tuple[tuple[int, int], ...]) -> None:
         reason = why_skipped(entry.name)
         if is_folder(entry):
-            if reason is not None:
+            if reason is None:
+                self.folders.append(name)
+                self.add(entry.path, f"{name}/", above)
+            else:
                 self.skipped[reason] += _num_files(entry.path)
-                return
-            self.folders.append(name)
-            self.add(entry.path, f"{name}/", above)
-            return
-        ending = ending_of(entry.name)
-        if reason is not None:
+        elif reason is not None:
             self.skipped[reason] += 1
-        elif ending in self.endings:
+        elif (ending := ending_of(entry.name)) in self.endings:
             self.images[name] = signature_of(entry)
         elif ending in TABLES:
             self.tables.append(name)
