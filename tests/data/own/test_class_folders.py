@@ -63,6 +63,51 @@ def test_eval_beside_test_validates(tmp_path: Path) -> None:
     assert [entry.part for entry in found.entries] == ["val", "val", "test", "test", "train", "train"]
 
 
+def test_parts_whose_names_begin_alike_and_are_repeated(tmp_path: Path) -> None:
+    names = [f"seg_{part}/seg_{part}/{label}/1.png" for part in ("train", "test") for label in ("sea", "wood")]
+    found = listed(tmp_path / "x", [*names, "seg_pred/seg_pred/1.png", "seg_pred/seg_pred/2.png"])
+    assert [(entry.label, entry.part) for entry in found.entries] == [
+        *(("sea", "test"), ("wood", "test"), ("sea", "train"), ("wood", "train"))
+    ]
+    assert found.skipped == {"outside the parts": 2}
+    assert found.layout == "class folders in seg_train and seg_test"
+
+
+def test_a_test_part_without_labels(tmp_path: Path) -> None:
+    found = listed(tmp_path / "x", ["train/cat/1.jpg", "train/dog/2.jpg", "test/3.jpg", "test/4.jpg"])
+    assert summary(found) == [("train/cat/1.jpg", "cat", "train"), ("train/dog/2.jpg", "dog", "train")]
+    assert found.skipped == {"beside the class folders": 2}
+
+
+@pytest.mark.parametrize(
+    "names", [["train/1.jpg", "test/2.jpg"], ["train/1.jpg"], ["set/Train/1.jpg", "set/val/1.jpg"]]
+)
+def test_parts_without_classes(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(
+        UserError, match=r"/x has images directly in .*rain.*, without class folders: expected a folder for each class"
+    ) as found:
+        listed(tmp_path / "x", names)
+    assert "manifest" not in str(found.value)
+    with pytest.raises(UserError, match=r"^x has 2 manifests, a.csv, b.csv: expected --data /.*/x/a.csv$"):
+        listed(tmp_path / "x", ["a.csv", "b.csv"])
+
+
+def test_only_some_folders_are_called_like_parts(tmp_path: Path) -> None:
+    found = listed(tmp_path / "x", ["cat/train/1.png", "cat/2.png", "dog/train/3.png"])
+    assert found.classes == ("cat", "dog")
+    assert {entry.part for entry in found.entries} == {None}
+    found = listed(tmp_path / "y", ["train/1.jpg", "tram/2.jpg"])
+    assert found.classes == ("train", "tram")
+
+
+def test_two_folders_of_the_same_part(tmp_path: Path) -> None:
+    found = listed(
+        tmp_path / "x", [f"{part}/{label}/1.png" for part in ("train_1", "train_2", "dev") for label in "ab"]
+    )
+    assert Counter(entry.part for entry in found.entries) == {"train": 4, "val": 2}
+    assert found.layout == "class folders in train_1, train_2 and dev"
+
+
 def test_parts_inside_each_class(tmp_path: Path) -> None:
     found = listed(tmp_path / "x", [f"{label}/{part}/1.png" for part in ("train", "test") for label in ("cat", "dog")])
     assert summary(found) == [
@@ -92,6 +137,14 @@ def test_wrapping_folders_are_looked_through(tmp_path: Path) -> None:
     assert summary(found) == [("photos/v1/a/1.jpg", "a", None), ("photos/v1/b/2.jpg", "b", None)]
     assert found.classes == ("a", "b", "c")
     assert found.skipped == {"of the operating system": 1}
+
+
+@pytest.mark.parametrize("wrap", ["set/", "a b/c/d/"])
+@pytest.mark.parametrize("part", ["", "train/"])
+def test_a_wrapping_folder_with_an_image_in_it(tmp_path: Path, wrap: str, part: str) -> None:
+    found = listed(tmp_path / "x", [f"{wrap}{part}{label}/1.png" for label in "ab"] + [f"{wrap}logo.png"])
+    assert found.classes == ("a", "b")
+    assert sum(found.skipped.values()) == 1
 
 
 def test_the_only_class_is_no_wrapping_folder(tmp_path: Path) -> None:
@@ -135,6 +188,37 @@ def test_a_class_at_different_places_in_the_parts_is_one_class(tmp_path: Path) -
     assert any("Class Cap is in different places in the parts" in note for note in found.notes)
 
 
+def test_the_only_class_may_have_classes(tmp_path: Path) -> None:
+    found = listed(tmp_path / "x", ["cat/1.jpg", "cat/grey/2.jpg"])
+    assert found.classes == ("cat",)
+    assert found.notes == (
+        "The first folder is the only class; --class-level 0 takes the 2 folders that hold the images.",
+    )
+
+
+def test_leaves_without_images_are_classes_too(tmp_path: Path) -> None:
+    names = ["train/A/a/1.png", "train/A/b/1.png", "train/A/c/", "val/B/d/", "val/A/a/1.png", "val/B/"]
+    assert listed(tmp_path / "x", names, class_level=0).classes == ("a", "b", "c", "d")
+    assert listed(tmp_path / "x", names, class_level=2).classes == ("a", "b", "c", "d")
+    assert listed(tmp_path / "x", names).classes == ("A", "B")
+
+
+def test_accents_are_the_same_however_they_are_stored(tmp_path: Path) -> None:
+    found = listed(
+        tmp_path / "x", ["train/Cafe\u0301/1.png", "train/Tee/1.png", "test/Caf\xe9/1.png", "test/Tee/1.png"]
+    )
+    assert found.classes == ("Café", "Tee")
+    assert found.notes == ()
+    assert Counter(entry.label for entry in found.entries) == {"Café": 2, "Tee": 2}
+
+
+def test_a_table_beside_the_class_folders_is_told(tmp_path: Path) -> None:
+    found = listed(tmp_path / "x", ["a/1.png", "b/1.png", "classes.csv"])
+    assert found.notes == ("classes.csv not used: the folders' names are the labels.",)
+    found = listed(tmp_path / "x", ["more\n.tsv"])
+    assert found.notes == ("classes.csv and 1 more not used: the folders' names are the labels.",)
+
+
 def test_empty_classes_are_classes(tmp_path: Path) -> None:
     found = listed(
         tmp_path / "x", ["train/a/1.png", "train/b/1.png", "train/c/", "val/a/1.png", "val/d/", ".git/x.png"]
@@ -175,6 +259,23 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
 def test_no_images(tmp_path: Path, names: list[str]) -> None:
     with pytest.raises(UserError, match=r"^.*/x has no images.*: expected files with endings such as .jpg or .png"):
         listed(tmp_path / "x", [*names, ".hidden"])
+
+
+def test_one_image(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"/x has one image and no folders with images: expected a folder for each cl"):
+        listed(tmp_path / "x", ["1.jpg"])
+
+
+def test_one_folder_is_one_class(tmp_path: Path) -> None:
+    assert listed(tmp_path / "x", ["photos/1.jpg", "photos/2.jpg"]).classes == ("photos",)
+    assert listed(tmp_path / "y", ["all/photos/1.jpg", "all/photos/2.jpg"]).classes == ("photos",)
+
+
+def test_messages_are_one_line_whatever_the_names(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as found:
+        listed(tmp_path / "a\nb\x1b[2J", ["1.jpg"])
+    assert "\n" not in str(found.value)
+    assert "\x1b" not in str(found.value)
 
 
 def test_images_without_folders(tmp_path: Path) -> None:

@@ -19,9 +19,7 @@ def test_a_name_alone(part: str, name: str) -> None:
     assert parts_of([f" {name} ", "cats"]) == {f" {name} ": part}
 
 
-@pytest.mark.parametrize(
-    "name", ["", " ", "set", "data", "2017", "images", "contest", "latest", "trainer", "evaluate me"]
-)
+@pytest.mark.parametrize("name", ["", " ", "set", "data", "2017", "images", "contest", "latest", "trainer"])
 def test_a_name_that_means_no_part(name: str) -> None:
     assert parts_of([name]) == {}
 

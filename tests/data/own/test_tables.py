@@ -64,11 +64,11 @@ def test_a_column_may_lack_a_name() -> None:
         ('i,l\na,"x"y\n', r"""t.csv, line 2: ',' expected after '"'; expected a table such as CSV"""),
         (
             "i,l\n" + "a" * 200_000 + ",x\n",
-            r"t.csv, line 2: field larger than field limit \(131072\); expected a table",
+            r"t.csv, line 2: field larger than field limit",
         ),
         (
             b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
-            r"t.csv is no text in UTF-8, nor in UTF-16 with a byte order mark: expected",
+            r"t.csv is no text in UTF-8, nor in UTF-16 with a byte order mark",
         ),
         ("image,label\na,x\n".encode("utf-16-le"), r"t.csv is no text in UTF-8, nor in UTF-16"),
         (codecs.BOM_UTF16_LE + b"a", r"t.csv is damaged: expected utf-16 text, as its first bytes say"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -26,8 +27,9 @@ from .trees import OTHER, TABLES, Tree, ending_of, why_skipped
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_CHUNK = 1 << 20
 _SAYS_UTF_8 = 0x800
-_LINKS = "links in an archive"
+_LINKS, _OTHERS = "links in an archive", "pipes and devices in an archive"
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,17 @@ def _tar_members(path: Path, skipped: Counter[str]) -> tuple[dict[str, _Member],
             elif info.islnk() and (target := _clean(info.linkname, Counter(), count=False)) in found:
                 found[name] = _Member(name, found[target].where, found[target].signature)
             else:
-                skipped["sparse files in an archive" if info.isreg() else _LINKS] += 1
+                skipped[
+                    "sparse files in an archive"
+                    if info.isreg()
+                    else _LINKS
+                    if info.issym() or info.islnk()
+                    else _OTHERS
+                ] += 1
             archive.members = []  # type: ignore[attr-defined]  # a million of them would need a gigabyte
+        if not isinstance(archive.fileobj, io.BufferedReader):  # a checksum at the end of the compressed file
+            while archive.fileobj is not None and archive.fileobj.read(_CHUNK):
+                pass
     return found, folders
 
 
