@@ -73,6 +73,13 @@ def test_parts_whose_names_begin_alike_and_are_repeated(tmp_path: Path) -> None:
     assert found.layout == "class folders in seg_train and seg_test"
 
 
+def test_a_test_part_without_labels_and_more_folders(tmp_path: Path) -> None:
+    names = ["Train/0/a.png", "Train/1/a.png", "Test/a.png", "Meta/0.png", "Train.csv", "Test.csv"]
+    found = listed(tmp_path / "x", names)
+    assert [(entry.label, entry.part) for entry in found.entries] == [("0", "train"), ("1", "train")]
+    assert found.skipped == {"beside the class folders": 1, "outside the parts": 1}
+
+
 def test_a_test_part_without_labels(tmp_path: Path) -> None:
     found = listed(tmp_path / "x", ["train/cat/1.jpg", "train/dog/2.jpg", "test/3.jpg", "test/4.jpg"])
     assert summary(found) == [("train/cat/1.jpg", "cat", "train"), ("train/dog/2.jpg", "dog", "train")]

@@ -111,11 +111,10 @@ def is_archive(path: Path) -> bool:
 
 
 def _is_zip(path: Path) -> bool:
-    """Whether a file is a .zip: not a .tar that has one at its end, which would look like one."""
-    if not zipfile.is_zipfile(path):
-        return False
+    """Whether a file is a .zip, or half of one: not a .tar that has one at its end, which would look like one."""
     with path.open("rb") as file:
-        return file.read(2) == b"PK" or not tarfile.is_tarfile(path)
+        start = file.read(4)
+    return start == b"PK\3\4" or (zipfile.is_zipfile(path) and (start[:2] == b"PK" or not tarfile.is_tarfile(path)))
 
 
 def archive_tree(path: Path) -> Tree:

@@ -192,10 +192,7 @@ def _find_parts(folders: set[Path]) -> _Parts:
     named = parts_of(tops)
     below = {name: {folder[1] for folder in folders if len(folder) > 1 and folder[0] == name} for name in named}
     if any(below.values()):
-        if len(named) == len(tops):
-            return _Parts(0, named)
-        named = {name: part for name, part in named.items() if below[name]}
-        if _share_classes(named, below):
+        if len(named) == len(tops) or _hold_classes(named, below):
             return _Parts(0, named)
     seconds = {folder[1] if len(folder) > 1 else "" for folder in folders}
     inner = parts_of(seconds)
@@ -204,11 +201,11 @@ def _find_parts(folders: set[Path]) -> _Parts:
     return _Parts(0, {})
 
 
-def _share_classes(named: dict[str, Part], below: dict[str, set[str]]) -> bool:
-    """Whether there are training and other parts with a class in common, so that folders beside them are no classes."""
+def _hold_classes(named: dict[str, Part], below: dict[str, set[str]]) -> bool:
+    """Whether the training part has classes and there are other parts, so that folders beside them are no classes."""
     trained = {label for name, part in named.items() if part == "train" for label in below[name]}
     others = {label for name, part in named.items() if part != "train" for label in below[name]}
-    return bool(trained & others)
+    return bool(trained & others) or (len(trained) > 1 and len(set(named.values())) > 1)
 
 
 def _empty_folders(tree: Tree, shape: _Shape, level: int, used: set[Path]) -> list[tuple[Part | None, Path]]:
