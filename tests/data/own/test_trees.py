@@ -11,20 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from own_layouts import made
 
 from thimble.data.image_paths import natural
 from thimble.data.own.trees import Tree, ending_of, folder_tree, why_skipped
 from thimble.errors import UserError
-
-
-def made(folder: Path, names: Iterable[str]) -> Path:
-    """A folder of empty files; a name that ends with "/" is a folder."""
-    for name in names:
-        path = folder / name
-        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
-        if not name.endswith("/"):
-            path.touch()
-    return folder
 
 
 def listed(folder: Path, names: Iterable[str]) -> Tree:

@@ -126,7 +126,8 @@ def _path(folder: str) -> Path:
 
 def _require_folders(tree: Tree, held: Iterable[str]) -> None:
     if not tree.images:
-        others = f" among {tree.skipped[OTHER]:,} other files" if tree.skipped.get(OTHER) else ""
+        num_others = tree.skipped.get(OTHER, 0)
+        others = f", and {num_others:,} other {'file' if num_others == 1 else 'files'}" if num_others else ""
         raise UserError(
             f"{shown(tree.place)} has no images{others}: expected files with endings such as .jpg or .png, in a folder"
             " for each class"
@@ -191,9 +192,8 @@ def _find_parts(folders: set[Path]) -> _Parts:
     tops = {folder[0] for folder in folders}
     named = parts_of(tops)
     below = {name: {folder[1] for folder in folders if len(folder) > 1 and folder[0] == name} for name in named}
-    if any(below.values()):
-        if len(named) == len(tops) or _hold_classes(named, below):
-            return _Parts(0, named)
+    if any(below.values()) and (len(named) == len(tops) or _hold_classes(named, below)):
+        return _Parts(0, named)
     seconds = {folder[1] if len(folder) > 1 else "" for folder in folders}
     inner = parts_of(seconds)
     if len(set(inner.values())) > 1 and len(inner) == len(seconds):

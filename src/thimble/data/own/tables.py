@@ -93,7 +93,7 @@ def _rows(text: str, separator: str, name: str) -> Iterator[tuple[int, list[str]
             if any(value.strip() for value in row):
                 yield reader.line_num, row
     except csv.Error as error:
-        problem = "a quotation mark is not closed" if "end of data" in str(error) else str(error)
+        problem = "a quotation mark is not closed" if "end of data" in str(error) else shown(str(error))
         raise UserError(f"{name}, line {reader.line_num:,}: {problem}; expected a table such as CSV") from error
 
 

@@ -86,7 +86,7 @@ def folder_tree(folder: Path) -> Tree:
     found.add(os.fspath(folder), "", ())
     return Tree(
         Path(place).name, place, FolderFiles(place), found.images, tuple(found.folders), tuple(found.tables), (),
-        found.skipped,
+        +found.skipped,
     )  # fmt: skip
 
 
@@ -104,13 +104,14 @@ def why_skipped(path: str) -> str | None:
     """Why a file or folder is skipped whatever it contains; None if it is not.
 
     Args:
-        path: with "/" between folders; one of them may be the reason.
+        path: with "/" between folders; the first that is skipped by itself is the reason.
     """
-    system = hidden = False
     for name in path.split("/"):
-        system |= name.lower() in _SYSTEM_NAMES
-        hidden |= name[:1] == "."
-    return SYSTEM if system else HIDDEN if hidden else None
+        if name.lower() in _SYSTEM_NAMES:
+            return SYSTEM
+        if name[:1] == ".":
+            return HIDDEN
+    return None
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -190,5 +191,5 @@ def _sorted(entries: list[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
 
 
 def _num_files(folder: str) -> int:
-    """The number of files below a skipped folder, links not followed; 1 for a folder that is empty or unreadable."""
-    return max(1, sum(len(files) for _, _, files in os.walk(folder)))
+    """The number of files below a skipped folder that can be read, links not followed."""
+    return sum(len(files) for _, _, files in os.walk(folder))
