@@ -152,7 +152,8 @@ def paragraphs(rows: list[dict[str, Any]], processes: int) -> list[str]:
     return [
         f"The whole scan with {processes} processes: listing, survey, decoding, fitting and writing, with an empty"
         " cache; the files are in the page cache. Importing PyTorch is not counted. The second start lists the folder"
-        f" and finds the scan by names, sizes and times of the files; its bar is {SECOND_START_BAR_SECONDS:g} s for 60,000.",
+        f" and finds the scan by names, sizes and times of the files; its bar is {SECOND_START_BAR_SECONDS:g} s for"
+        " 60,000.",
         table(header, cells),
     ]
 

@@ -47,7 +47,8 @@ def test_a_messy_folder_is_understood_and_told(messy: Path, capsys: pytest.Captu
 
 
 def test_a_messy_folder_as_json(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["data", "--data", str(messy), "--json"]) == 0
+    assert cli.main(["data", "--data", str(messy), "--json", "--page", str(messy.parent / "page.html")]) == 0
+    assert (messy.parent / "page.html").is_file()
     found = json.loads(capsys.readouterr().out)
     assert list(found["classes"]) == CLASSES
     assert found["empty_classes"] == ["empty"]

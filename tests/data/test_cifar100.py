@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def serve(server: Server, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     server.serve("/cifar-100-binary.tar.gz", body)
     monkeypatch.setattr(cifar100, "ADDRESSES", (server.url("/"),))
-    file = File("cifar-100-binary.tar.gz", len(body), hashlib.md5(body).hexdigest())
+    digests = hashlib.md5(body).hexdigest(), hashlib.sha256(body).hexdigest()
+    file = File("cifar-100-binary.tar.gz", len(body), *digests)
     monkeypatch.setattr(cifar100, "ARCHIVE", file)
 
 
@@ -63,11 +65,39 @@ def test_it_is_downloaded_once_and_unpacked(tmp_path: Path, server: Server, monk
     assert find_source(str(root)).name == find_source(root / "cifar-100-binary").name == "cifar100"
 
 
+def test_processes_that_download_at_once_do_not_disturb_each_other(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(server, monkeypatch, archive(GOOD))
+    (tmp_path / "cifar-100-binary").mkdir()
+    (tmp_path / "cifar-100-binary" / "train.bin").write_bytes(b"half")  # of a process that was killed
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: len(find_source("cifar100", tmp_path).load("train")), range(4)))
+    assert found == [200] * 4
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["cifar-100-binary", "test.bin", "train.bin"]
+
+
+def test_the_folder_of_all_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "cifar-100-binary"
+    folder.mkdir()
+    for name, content in GOOD.items():
+        (folder / Path(name).name).write_bytes(content)
+    monkeypatch.setenv("THIMBLE_DATA", str(tmp_path))
+    assert find_source("cifar100").is_here()
+    assert len(find_source("cifar100").load("test")) == 100
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"cifar-100-binary/train.bin": records(200)}, r"lacks cifar-100-binary/test.bin: delete it and run again"),
-        ({**GOOD, "cifar-100-binary/test.bin": b"short"}, r"is not the 307,400 bytes that CIFAR-100 has there"),
+        (
+            {"cifar-100-binary/train.bin": records(200)},
+            r"archive of CIFAR-100 lacks cifar-100-binary/test.bin: run again",
+        ),
+        (
+            {**GOOD, "cifar-100-binary/test.bin": b"short"},
+            r"test.bin in the archive of CIFAR-100 is not a file of 307,400 bytes",
+        ),
     ],
 )
 def test_another_archive(
@@ -82,7 +112,9 @@ def test_no_archive_and_no_network(tmp_path: Path, server: Server, monkeypatch: 
     with pytest.raises(DataUnavailable, match="CIFAR-100 is not in"):
         find_source("cifar100", tmp_path).load("test")
     serve(server, monkeypatch, b"no archive")
-    with pytest.raises(UserError, match=r"cannot unpack .*: delete it and run again to download it anew"):
+    with pytest.raises(
+        UserError, match=r"cannot unpack the archive of CIFAR-100 \(.*\): run again to download it anew"
+    ):
         find_source("cifar100", tmp_path).load("test")
 
 

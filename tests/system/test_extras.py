@@ -84,6 +84,9 @@ def brought_by(extra: str) -> set[str]:
     return found
 
 
+EXTRAS = ("report", "export", "executorch", "hub", "demo", "tensorboard", "datasets")
+
+
 def test_each_extra_brings_what_the_line_says_it_brings() -> None:
     asked = [(package, row.extra) for row in FORMATS.values() for package in row.packages]
     for path in (ROOT / "src").rglob("*.py"):
@@ -92,12 +95,12 @@ def test_each_extra_brings_what_the_line_says_it_brings() -> None:
                 extras = [ast.unparse(word.value).strip("'") for word in node.keywords if word.arg == "extra"]
                 packages = [one.value for one in node.args if isinstance(one, ast.Constant)]
                 asked += [(str(package), extra) for package in packages for extra in extras]
-    assert {extra for _, extra in asked} == {"report", "export", "executorch", "hub", "demo", "tensorboard"}
+    assert {extra for _, extra in asked} == set(EXTRAS)
     for package, extra in asked:
         assert DISTRIBUTIONS.get(package, package) in brought_by(extra), (package, extra)
 
 
 def test_all_is_all_and_the_developers_lack_executorch_alone() -> None:
-    everything = set().union(*map(brought_by, ("report", "export", "executorch", "hub", "demo", "tensorboard")))
+    everything = set().union(*map(brought_by, EXTRAS))
     assert brought_by("all") == everything
     assert everything - brought_by("dev") == {"executorch"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import tarfile
 import tempfile
 import zlib
@@ -28,20 +29,25 @@ class File:
     Attributes:
         name: its name below each address.
         num_bytes: its size.
-        md5: its checksum, as published. It guards against damage, not against forgery.
+        md5: its checksum, as its authors publish it. It guards against damage, not against forgery.
+        sha256: its checksum, as others publish it.
     """
 
     name: str
     num_bytes: int
     md5: str
+    sha256: str
 
 
-def data_folder(folder: Path | None, name: str) -> Path:
-    """Where a dataset's files are, or will be: ``folder``, else $THIMBLE_DATA/NAME, else NAME in the user's cache."""
+def data_folders(folder: Path | None, name: str) -> tuple[Path, ...]:
+    """Where a dataset's files may be: ``folder``; else NAME in $THIMBLE_DATA, or that itself; else in the user's cache.
+
+    Downloads go to the first.
+    """
     if folder is not None:
-        return expanded(folder)
+        return (expanded(folder),)
     chosen = os.environ.get("THIMBLE_DATA")
-    return (expanded(chosen) if chosen else cache_folder()) / name
+    return (expanded(chosen) / name, expanded(chosen)) if chosen else (cache_folder() / name,)
 
 
 def fetch(title: str, files: Iterable[File], addresses: Sequence[str], folder: Path, *, progress: bool = False) -> None:
@@ -69,35 +75,59 @@ def fetch(title: str, files: Iterable[File], addresses: Sequence[str], folder: P
                 received.replace(folder / file.name)
 
 
-def unpack(title: str, archive: Path, members: Mapping[str, int], folder: Path) -> None:
-    """Unpack known files of a .tar.gz into a folder, under their own last names; all others are ignored.
+def fetch_unpacked(
+    title: str,
+    archive: File,
+    addresses: Sequence[str],
+    members: Mapping[str, int],
+    folder: Path,
+    *,
+    progress: bool = False,
+) -> None:
+    """Download a .tar.gz and unpack known files of it into a folder, under their own last names; others are ignored.
+
+    A file appears when it is whole. Several processes may do this at once.
 
     Args:
         title: the dataset's name for messages.
-        archive: the archive.
+        archive: what to download.
+        addresses: of the folders that hold it, tried in this order.
         members: the size of each wanted file, by its path in the archive.
         folder: is made.
+        progress: show a progress bar on stderr.
 
     Raises:
-        UserError: the archive is damaged, lacks a file, or a file has another size.
+        DataUnavailable: no address delivered the archive.
+        UserError: it is damaged, lacks a file, or a file has another size; the folder cannot be used.
         RunError: a file cannot be written.
     """
-    wanted = dict(members)
+    with _disk(title, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".thimble-", dir=folder, ignore_cleanup_errors=True) as temporary:
+            received = _receive(title, archive, addresses, Path(temporary), folder, progress)
+            for path in _unpack(title, received, members, Path(temporary)):
+                path.replace(folder / path.name)
+
+
+def _unpack(title: str, archive: Path, members: Mapping[str, int], folder: Path) -> list[Path]:
+    wanted, found = dict(members), []
     try:
-        with _disk(title, folder), tarfile.open(archive, "r:gz") as tar:
-            folder.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
                 size = wanted.pop(member.name, None)
                 if size is None:
                     continue
                 source = tar.extractfile(member) if member.isfile() and member.size == size else None
                 if source is None:
-                    raise UserError(f"{member.name} in {archive} is not the {size:,} bytes that {title} has there")
-                (folder / Path(member.name).name).write_bytes(source.read(size))
+                    raise UserError(f"{member.name} in the archive of {title} is not a file of {size:,} bytes")
+                found.append(folder / Path(member.name).name)
+                with source, found[-1].open("wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
     except (tarfile.TarError, zlib.error, EOFError) as error:
-        raise UserError(f"cannot unpack {archive} ({error}): delete it and run again to download it anew") from error
+        raise UserError(f"cannot unpack the archive of {title} ({error}): run again to download it anew") from error
     if wanted:
-        raise UserError(f"{archive} lacks {next(iter(wanted))}: delete it and run again to download it anew")
+        raise UserError(f"the archive of {title} lacks {next(iter(wanted))}: run again to download it anew")
+    return found
 
 
 def _receive(title: str, file: File, addresses: Sequence[str], temporary: Path, folder: Path, progress: bool) -> Path:
@@ -107,10 +137,7 @@ def _receive(title: str, file: File, addresses: Sequence[str], temporary: Path, 
         received = temporary / f"{number}-{file.name}"
         try:
             download(f"{address}{file.name}", received, file.num_bytes, progress=progress)
-            with received.open("rb") as content:
-                digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-            if digest != file.md5:
-                raise DownloadError(f"delivered a file with MD5 {digest}, expected {file.md5}")
+            _verify(received, file)
         except DownloadError as error:
             failures.append(f"{address} ({error})")
             received.unlink(missing_ok=True)
@@ -122,13 +149,20 @@ def _receive(title: str, file: File, addresses: Sequence[str], temporary: Path, 
     )
 
 
+def _verify(path: Path, file: File) -> None:
+    for algorithm, expected in (("md5", file.md5), ("sha256", file.sha256)):
+        with path.open("rb") as content:
+            # "Not for security", because machines in FIPS mode would refuse MD5 otherwise.
+            digest = hashlib.file_digest(content, lambda: hashlib.new(algorithm, usedforsecurity=False))  # noqa: B023
+        if digest.hexdigest() != expected:
+            raise DownloadError(f"delivered a file with {algorithm.upper()} {digest.hexdigest()}, expected {expected}")
+
+
 @contextmanager
 def _disk(title: str, folder: Path) -> Iterator[None]:
     """Tell a mistake, such as a folder that must not be written to, from a failure, such as a full disk."""
     try:
         yield
-    except (tarfile.TarError, EOFError):
-        raise
     except OSError as error:
         what = f"{error.filename or folder}: {error.strerror or error}"
         if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -84,3 +86,8 @@ def _read(value: Any) -> Any:
     if isinstance(value, Rows):
         return value[:]
     return type(value)(map(_read, value)) if isinstance(value, list | tuple) else value
+
+
+def mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
+    """A file of uint8 pixels as a tensor that is read where it is used."""
+    return torch.from_file(str(path), shared=False, size=math.prod(shape), dtype=torch.uint8).view(*shape)

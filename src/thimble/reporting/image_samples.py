@@ -83,9 +83,11 @@ def samples_of_classes(found: Examination) -> list[Strip]:
     return strips
 
 
-def sizes_plot(found: Examination) -> Plot:
-    """The width and height of the originals."""
+def sizes_plot(found: Examination) -> Plot | None:
+    """The width and height of the originals; None if all have one size."""
     sizes = found.scan.sizes
+    if not np.ptp(sizes, 0).any():
+        return None
     if len(sizes) > _MOST_POINTS:
         sizes = sizes[np.linspace(0, len(sizes) - 1, _MOST_POINTS).round().astype(int)]
     figure, panel = one_panel(6, 4)
@@ -126,6 +128,12 @@ def cut_samples(found: Examination) -> list[Cut]:
             name = shown(found.scan.entries[row].name)
             cuts.append(Cut(original, _input(found, row), f"{name}, {width}x{height}"))
     return cuts
+
+
+def cuts_off(found: Examination) -> bool:
+    """Whether a crop loses something of some image."""
+    height, width = found.scan.fitting.size
+    return bool((found.scan.sizes[:, 0] * height != found.scan.sizes[:, 1] * width).any())
 
 
 def duplicate_samples(found: Examination) -> list[Copies]:
@@ -192,7 +200,7 @@ def _original(found: Examination, row: int) -> Picture | None:
         return None
     whole = rgb.size
     rgb.thumbnail((2 * _ORIGINAL, _ORIGINAL))
-    if fitting.fit == "crop":
+    if fitting.fit == "crop" and cuts_off(found):
         rgb = _outlined(rgb, seen_sides(whole, fitting), whole)
     return _picture(rgb, f"{shown(name)} as it is", "WEBP")
 

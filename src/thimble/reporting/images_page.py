@@ -14,7 +14,7 @@ from thimble.system.files import check_output, write_atomically
 from thimble.system.names import shown
 
 from .content import Table
-from .image_samples import cut_samples, duplicate_samples, samples_of_classes, sizes_plot
+from .image_samples import cut_samples, cuts_off, duplicate_samples, samples_of_classes, sizes_plot
 
 _MOST_NAMES = 200
 _FITTED = {"crop": "cropped", "pad": "padded", "squash": "squashed"}
@@ -56,7 +56,7 @@ def render(found: Examination) -> str:
         classes=_class_table(found),
         samples=samples_of_classes(found),
         sizes=sizes_plot(found),
-        fit=found.scan.fitting.fit,
+        seen=_what_is_seen(found),
         cuts=cut_samples(found),
         duplicates=duplicate_samples(found),
         num_duplicates=len({*found.duplicates.across, *found.duplicates.conflicting}),
@@ -95,6 +95,21 @@ def _reasons(found: Examination) -> list[tuple[str, str]]:
     names = {"image_size": "Size", "fit": "Fit", "channels": "Channels", "depth": "More than 8 bits"}
     reasons = found.scan.reasons
     return [(title, reasons[name]) for name, title in names.items() if name != "depth" or found.scan.fitting.depth]
+
+
+def _what_is_seen(found: Examination) -> str:
+    width, height = found.scan.sizes[0].tolist()
+    same = f"All images have {width}x{height} pixels. " if not np.ptp(found.scan.sizes, 0).any() else ""
+    if not cuts_off(found):
+        return f"{same}The network sees the whole image."
+    return (
+        same
+        + {
+            "crop": "The network sees the outlined part; the rest is cut off.",
+            "pad": "The network sees the whole image, between grey borders.",
+            "squash": "The network sees the whole image, squashed.",
+        }[found.scan.fitting.fit]
+    )
 
 
 def _class_table(found: Examination) -> Table:

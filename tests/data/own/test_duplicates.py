@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from thimble.data.own.duplicates import Duplicates, find_duplicates
+from thimble.data.own.likeness import look_alikes
 from thimble.data.own.listing import Part
 from thimble.errors import UserError
 
@@ -22,7 +23,7 @@ def found(content: str, labels: Sequence[int], parts: Sequence[Part]) -> Duplica
     random = {letter: np.random.default_rng(ord(letter)).integers(0, 256, (3, 8, 8)) for letter in content}
     images = torch.from_numpy(np.stack([random[letter] for letter in content]).astype(np.uint8))
     files = [letter * 64 for letter in content]
-    return find_duplicates(images, files, np.array(labels), parts, NAMES)
+    return find_duplicates(look_alikes(images), files, np.array(labels), parts, NAMES)
 
 
 def dropped(duplicates: Duplicates) -> str:
@@ -73,7 +74,7 @@ def test_a_class_never_loses_all_its_training_images() -> None:
 
 def test_equal_pixels_of_different_files_are_equal() -> None:
     images = torch.randint(0, 256, (1, 1, 8, 8), dtype=torch.uint8).repeat(2, 1, 1, 1)
-    pair = find_duplicates(images, ["1" * 64, "2" * 64], np.array([0, 0]), ["train", "test"], NAMES)
+    pair = find_duplicates(look_alikes(images), ["1" * 64, "2" * 64], np.array([0, 0]), ["train", "test"], NAMES)
     assert (pair.groups, pair.near) == (((0, 1),), (False,))
 
 
@@ -81,7 +82,7 @@ def test_images_that_look_the_same_count_too() -> None:
     image = torch.nn.functional.interpolate(torch.rand(1, 3, 8, 8) * 200, (64, 64), mode="bilinear")
     images = torch.cat([image, image + 9, torch.rand(1, 3, 64, 64) * 255]).to(torch.uint8)
     near = find_duplicates(
-        images, ["1" * 64, "2" * 64, "3" * 64], np.array([0, 0, 0]), ["train", "test", "train"], NAMES
+        look_alikes(images), ["1" * 64, "2" * 64, "3" * 64], np.array([0, 0, 0]), ["train", "test", "train"], NAMES
     )
     assert (near.groups, near.near, dropped(near)) == (((0, 1),), (True,), "a")
     assert near.notes[0].startswith("1 group of images that look the same in several parts")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,7 +59,10 @@ def test_splits_become_parts(hub: Callable[[Any], None]) -> None:
 
 def test_a_dataset_without_images(hub: Callable[[Any], None]) -> None:
     hub(datasets.DatasetDict({"train": datasets.Dataset.from_dict({"text": ["a"], "label": [0]})}))
-    with pytest.raises(UserError, match=r"^hf:me/birds has the columns text, label: expected image, or a name with"):
+    with pytest.raises(
+        UserError,
+        match=r"^hf:me/birds has the columns text \(Value\), label \(Value\): expected an image in image, or",
+    ):
         read_listing("hf:me/birds", ImagesConfig())
 
 
@@ -71,3 +76,51 @@ def test_no_network(hub: Callable[[Any], None]) -> None:
 def test_what_is_no_address(name: str) -> None:
     with pytest.raises(UserError, match=r"expected hf:OWNER/NAME"):
         read_listing(name, ImagesConfig())
+
+
+def test_columns_that_are_asked_for(hub: Callable[[Any], None]) -> None:
+    more = rows([0, 1, 1]).add_column("kind", ["x", "y", "x"]).add_column("sender", [5, 5, None])
+    hub(datasets.DatasetDict({"train": more}))
+    found = read_listing("hf:me/birds", ImagesConfig(label_column="kind", group="sender"))
+    assert [(entry.label, entry.group) for entry in found.entries] == [("x", "5"), ("y", "5"), ("x", None)]
+    with pytest.raises(UserError, match=r"expected an image in kind, as --image-column says$"):
+        read_listing("hf:me/birds", ImagesConfig(image_column="kind"))
+    with pytest.raises(UserError, match=r"expected a label in age, as --label-column says$"):
+        read_listing("hf:me/birds", ImagesConfig(label_column="age"))
+
+
+def test_labels_that_are_lists(hub: Callable[[Any], None]) -> None:
+    hub(datasets.DatasetDict({"train": rows([0, 1]).add_column("labels", [[0, 1], [1]])}))
+    with pytest.raises(UserError, match=r"^hf:me/birds, train, has the label \[0, 1\]: expected one class name"):
+        read_listing("hf:me/birds", ImagesConfig(label_column="labels"))
+
+
+def test_splits_with_other_columns(hub: Callable[[Any], None]) -> None:
+    hub(datasets.DatasetDict({"train": rows([0, 1]), "test": rows([0, 1]).remove_columns("fine")}))
+    with pytest.raises(UserError, match=r"^hf:me/birds, test, has no column fine: expected the columns of the other"):
+        read_listing("hf:me/birds", ImagesConfig())
+
+
+def test_an_image_that_is_missing_or_a_file(hub: Callable[[Any], None], tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(picture := next(iter(photos(1).values())))
+    values = [None, {"bytes": None, "path": str(tmp_path / "1.png")}, {"bytes": None, "path": str(tmp_path / "2.png")}]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    hub(datasets.Dataset.from_dict({"image": values, "label": ["a", "b", "c"]}, features=features))
+    files = read_listing("hf:me/birds", ImagesConfig()).files
+    assert files.read("train/0") == b""
+    assert files.read("train/1") == picture
+    with pytest.raises(UserError, match=r"2.png does not exist"):
+        files.read("train/2")
+
+
+def test_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "me" / "birds").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^hf:me/birds is also a folder here: expected --data ./me/birds for it"):
+        read_listing("hf:me/birds", ImagesConfig())
+
+
+def test_without_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match=r"^--data hf: needs datasets.*thimble-nets\[datasets\]"):
+        read_listing("hf:me/birds", ImagesConfig())

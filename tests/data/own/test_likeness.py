@@ -44,7 +44,7 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 def test_copies_look_the_same(copy: str) -> None:
     pictures = [picture(seed) for seed in range(40)]
     images = stacked([*pictures, *(COPIES[copy](image) for image in pictures)])
-    found = {tuple(pair) for pair in look_alikes(images).tolist()}
+    found = {(one, other) for one, other, _ in look_alikes(images).tolist()}
     wanted = {(index, index + 40) for index in range(40)}
     assert len(found & wanted) >= (26 if copy == "a JPEG" else 36)
     assert found <= wanted
@@ -57,7 +57,7 @@ def test_different_drawings_on_the_same_page_do_not() -> None:
         top, left, tall, wide = random.integers(3, 12, 4)
         images[index, 0, top : top + tall, left : left + wide] = 255
     found = look_alikes(images)
-    assert all(torch.equal(images[one], images[other]) for one, other in found.tolist())
+    assert all(torch.equal(images[one], images[other]) for one, other, _ in found.tolist())
 
 
 def test_blank_images_look_like_none() -> None:
@@ -76,11 +76,11 @@ def test_thousands_of_equal_images_take_bounded_work(monkeypatch: pytest.MonkeyP
     images = stacked([picture(0, 32)]).expand(3_000, 3, 32, 32).contiguous()
     found = look_alikes(images)
     assert sum(compared) <= 3_000 * 32 * 4
-    assert len(np.unique(found)) == 3_000  # all in one chain
+    assert len(np.unique(found[:, :2])) == 3_000  # all in one chain
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_images(count: int) -> None:
     images = stacked([picture(0)] * 2)[:count]
     assert perceptual_hashes(images).shape == (count,)
-    assert look_alikes(images).tolist() == ([[0, 1]] if count == 2 else [])
+    assert look_alikes(images).tolist() == ([[0, 1, 1]] if count == 2 else [])

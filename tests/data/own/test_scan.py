@@ -157,14 +157,16 @@ def test_a_models_fitting_overrides_all_choices(tmp_path: Path) -> None:
     assert all(reason.endswith("as the model was trained.") for reason in found.reasons.values())
 
 
-def test_the_checksum_is_of_names_and_contents(tmp_path: Path) -> None:
+def test_the_checksum_is_of_labels_and_contents(tmp_path: Path) -> None:
     first = write(tmp_path / "a", photos(5))
     other = write(tmp_path / "b", photos(5))
     renamed = write(tmp_path / "c", photos(5))
     (renamed / "dog" / "0.png").rename(renamed / "dog" / "00.png")
     changed = write(tmp_path / "d", {**photos(5), "dog/0.png": photos(6)["cat/5.png"]})
-    sums = [scan(folder_listing(root), AUTO).checksum for root in (first, other, renamed, changed)]
-    assert sums[0] == sums[1]
+    moved = write(tmp_path / "e", photos(5))
+    (moved / "dog" / "0.png").rename(moved / "cat" / "0.png")
+    sums = [scan(folder_listing(root), AUTO).checksum for root in (first, other, renamed, changed, moved)]
+    assert sums[0] == sums[1] == sums[2]
     assert len(set(sums)) == 3
     assert scan(folder_listing(first), ImagesConfig(image_size=32)).checksum == sums[0]
 

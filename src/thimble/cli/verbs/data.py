@@ -61,13 +61,15 @@ def data(
         from thimble.reporting.images_page import write_images_page
 
         write_images_page(source.examine(), page)
-        say(f"wrote {page}")
+        if not json:
+            say(f"wrote {page}")
     if preview is not None:
         from thimble.data.augment.preview import preview as drawn
         from thimble.data.image_files import save_image
 
         save_image(drawn(source.load("train"), augment, seed=seed), preview)
-        say(f"wrote {preview}")
+        if not json:
+            say(f"wrote {preview}")
     return 0
 
 

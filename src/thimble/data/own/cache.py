@@ -3,7 +3,8 @@
 A scan is a folder, ``scans/PLACE/KEY``. PLACE stands for the dataset's path, and KEY for all that decides what the scan
 holds: the settings, and the files' names and signatures. It is written under a temporary name, then renamed, and never
 changed. The files are plain bytes: ``images`` (uint8, N x channels x height x width, of the readable images),
-``entries`` (``ENTRIES``, of all files), ``about.json``, and ``names.json``, which only the next scan reads.
+``entries`` (``ENTRIES``, of all files), ``alike`` (int64, P x 3, of images that look the same), ``about.json``, and
+``names.json``, which only the next scan reads.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_VERSION = 1
+_VERSION = 2
 """Counts up when scans become different: when images are decoded or fitted otherwise, or a file has another form."""
 
 NUM_KEPT = 3
@@ -65,6 +66,7 @@ class Record:
         unreadable: the reasons, by the file's index.
         entries: ``ENTRIES`` (number of files,).
         images: uint8 (number of readable images, channels, height, width), mapped from the file.
+        alike: int64 (P, 3), see ``look_alikes``.
     """
 
     folder: Path
@@ -74,6 +76,7 @@ class Record:
     unreadable: dict[int, str]
     entries: Array
     images: Array
+    alike: Array
 
     def names(self) -> dict[tuple[str, str], int]:
         """The readable files' indices by (name, signature).
@@ -175,6 +178,7 @@ class Store:
         names = {"names": [entry.name for entry in entries], "signatures": [entry.signature for entry in entries]}
         (temporary / "names.json").write_text(json.dumps(names), encoding="ascii")
         (temporary / "entries").write_bytes(record.entries.tobytes())
+        (temporary / "alike").write_bytes(record.alike.astype(np.int64).tobytes())
         (temporary / "about.json").write_text(json.dumps(about), encoding="ascii")
         for path in temporary.iterdir():
             _flush(path)  # without it, a power cut could leave empty files under the new name
@@ -222,8 +226,11 @@ def _read(folder: Path) -> Record | None:
         if not shape[0] or (folder / IMAGES).stat().st_size != np.prod(shape, dtype=np.int64):
             return None
         images = np.memmap(folder / IMAGES, np.uint8, "r", shape=shape)
+        alike = np.fromfile(folder / "alike", np.int64).reshape(-1, 3)
+        if alike.size and not (alike.min() >= 0 and alike.max() < shape[0]):
+            return None
         unreadable = {int(index): str(reason) for index, reason in about["unreadable"].items()}
-        return Record(folder, fitting, dict(about["reasons"]), str(about["sha256"]), unreadable, entries, images)
+        return Record(folder, fitting, dict(about["reasons"]), str(about["sha256"]), unreadable, entries, images, alike)
     except Exception:  # whatever is wrong with it, the images are scanned again
         return None
 

@@ -7,28 +7,22 @@ nothing, and where it has several labels, because all but one are wrong.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from thimble.errors import UserError
 from thimble.system.names import shown
 
-from .likeness import look_alikes
 from .listing import PARTS, Part
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Labels = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 _MANY = 0.2
 """The fraction of the training images from which on so many copies are a sign of missing groups."""
-_CHUNK = 4_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,24 +70,23 @@ class Duplicates:
 
 
 def find_duplicates(
-    images: Tensor, content: Sequence[str], labels: Labels, parts: Sequence[Part], names: Sequence[str]
+    alike: Labels, content: Sequence[str], labels: Labels, parts: Sequence[Part], names: Sequence[str]
 ) -> Duplicates:
     """Find the groups of images that are the same.
 
     Args:
-        images: uint8 (N, channels, height, width), as the network sees them; may be mapped from a file.
+        alike: int64 (P, 3), the pairs that look the same, see ``look_alikes``.
         content: the SHA-256 of each image's file.
         labels: int64 (N,).
         parts: each image's part.
         names: for the notes.
     """
-    exact = _exact(images, content)
-    similar = [(int(one), int(other)) for one, other in look_alikes(images)]
+    exact = [*_equal_files(content), *((one, other) for one, other, equal in alike.tolist() if equal)]
+    similar = [(one, other) for one, other, equal in alike.tolist() if not equal]
     groups = _groups([*exact, *similar], len(content))
-    alike = {index for pair in similar for index in pair} if similar else set()
-    sizes = _groups(exact, len(content))
-    whole = set(sizes)
-    near = tuple(group not in whole and bool(alike.intersection(group)) for group in groups)
+    similarly = {index for pair in similar for index in pair}
+    whole = set(_groups(exact, len(content)))
+    near = tuple(group not in whole and bool(similarly.intersection(group)) for group in groups)
     places = np.array([PARTS.index(part) for part in parts], np.int64)
     across = tuple(place for place, group in enumerate(groups) if len({int(places[each]) for each in group}) > 1)
     conflicting = tuple(place for place, group in enumerate(groups) if len({int(labels[each]) for each in group}) > 1)
@@ -105,19 +98,11 @@ def find_duplicates(
     return Duplicates(groups, near, across, conflicting, dropped, tuple(notes))
 
 
-def _exact(images: Tensor, content: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of images whose files, or whose pixels, are equal: each with the first of its kind."""
-    first: dict[bytes | str, int] = {}
-    pairs = []
-    for index, digest in enumerate(content):
-        if (known := first.setdefault(digest, index)) != index:
-            pairs.append((known, index))
-    for start in range(0, len(images), _CHUNK):
-        for offset, pixels in enumerate(images[start : start + _CHUNK].numpy()):
-            key = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-            if (known := first.setdefault(key, start + offset)) != start + offset:
-                pairs.append((known, start + offset))
-    return pairs
+def _equal_files(content: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of images whose files are equal: each with the first of its kind."""
+    first: dict[str, int] = {}
+    pairs = ((first.setdefault(digest, index), index) for index, digest in enumerate(content))
+    return [(known, index) for known, index in pairs if known != index]
 
 
 def _groups(pairs: Iterable[tuple[int, int]], count: int) -> tuple[tuple[int, ...], ...]:

@@ -119,7 +119,7 @@ def examine(listing: Listing, scan: Scan, config: ImagesConfig) -> Examination:
     labels = np.fromiter((places[entry.label] for entry in scan.entries), np.int64, len(scan.entries))
     split = split_parts(scan.entries, scan.content)
     names = [entry.name for entry in scan.entries]
-    duplicates = find_duplicates(scan.images, scan.content, labels, split.parts, names)
+    duplicates = find_duplicates(scan.alike, scan.content, labels, split.parts, names)
     if config.duplicates == "refuse":
         duplicates.refuse(names)
     kept = ~duplicates.dropped if config.duplicates == "drop" else np.ones(len(names), bool)

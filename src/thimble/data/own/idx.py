@@ -6,6 +6,7 @@ import gzip
 import math
 import os
 import re
+import weakref
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 MOST_BYTES = 8 * 2**30
+"""The largest file, and the most values in one."""
+
 _NAME = re.compile(r"(.*?)[-._]?(images|labels)[-._]idx([134])[-._]ubyte(\.gz)?", re.IGNORECASE)
 _CHUNK = 1 << 20
 _TRAIN, _TEST = ("train", "training"), ("t10k", "test", "testing")
@@ -49,14 +52,14 @@ class _Pair:
 
 @dataclass
 class IdxFiles(Files):
-    """Images in IDX files, each file read once by each process.
+    """Images in IDX files: read one by one, but a compressed file as a whole, once by each process.
 
     Attributes:
         paths: the images files, by the name that their entries' names begin with.
     """
 
     paths: dict[str, Path]
-    _read: dict[str, Bytes] = field(default_factory=dict, repr=False, compare=False)
+    _read: dict[str, Bytes | _Plain | UserError] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, name: str) -> bytes | Image:
         """The image ``FILE/NUMBER``, of mode L or RGB."""
@@ -64,8 +67,14 @@ class IdxFiles(Files):
 
         file, _, number = name.rpartition("/")
         if file not in self._read:
-            self._read[file] = read_idx(self.paths[file])
-        return Image.fromarray(self._read[file][int(number)])
+            try:
+                self._read[file] = _images_of(self.paths[file])
+            except UserError as error:
+                self._read[file] = error  # a damaged file is not read again for each of its images
+        images = self._read[file]
+        if isinstance(images, UserError):
+            raise images
+        return Image.fromarray(images[int(number)])
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the images behind: each process reads them itself."""
@@ -94,7 +103,7 @@ def idx_listing(path: Path, config: ImagesConfig) -> Listing:
         if not pair.labels.exists():
             raise UserError(f"{pair.images} has no labels: expected {pair.labels.name} beside it")
         labels = read_idx(pair.labels)
-        shape = _shape_of(pair.images)
+        shape = _checked_shape(pair.images)
         if labels.ndim != 1 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
             raise UserError(
                 f"{pair.images.name} and {pair.labels.name} have the shapes {shape} and {labels.shape}: expected"
@@ -134,13 +143,60 @@ def read_idx(path: Path) -> Bytes:
             values[done : done + len(block)] = np.frombuffer(block, np.uint8)
             done += len(block)
         if done < size or file.read(1):
-            found = f"only {done:,}" if done < size else "more"
-            raise UserError(f"{path} has {found} bytes of {size:,}, as its header says: expected a whole IDX file")
+            raise _other_size(path, size, f"only {done:,}" if done < size else "more")
     return values.reshape(shape)
 
 
-def _shape_of(path: Path) -> tuple[int, ...]:
-    return _header(path)[0]
+class _Plain:
+    """The images of an uncompressed IDX file, read one by one."""
+
+    def __init__(self, path: Path) -> None:
+        shape = _checked_shape(path)
+        self._path, self._shape, self._offset = path, shape[1:], _header(path)[1]
+        # Not mapped: a file that shrinks meanwhile would end this process.
+        self._file = path.open("rb")
+        weakref.finalize(self, self._file.close)
+
+    def __getitem__(self, index: int) -> Bytes:
+        size = math.prod(self._shape)
+        try:
+            self._file.seek(self._offset + index * size)
+            content = self._file.read(size)
+        except OSError as error:
+            raise UserError(f"cannot read {self._path}: {error.strerror}; expected a readable file") from error
+        if len(content) < size:
+            raise UserError(f"{self._path} became shorter while it was read: expected a file that stays as it is")
+        return np.frombuffer(content, np.uint8).reshape(self._shape)
+
+
+def _images_of(path: Path) -> Bytes | _Plain:
+    return read_idx(path) if _is_compressed(path) else _Plain(path)
+
+
+def _checked_shape(path: Path) -> tuple[int, ...]:
+    """The shape that the header says, if the file's size agrees. No value is read if the file is whole."""
+    shape, offset = _header(path)
+    size = math.prod(shape)
+    if not _is_compressed(path):
+        found = path.stat().st_size - offset
+        if found != size:
+            raise _other_size(path, size, f"only {max(0, found):,}" if found < size else "more")
+    else:
+        with open_file(path, MOST_BYTES) as file:
+            file.seek(-4, os.SEEK_END)
+            found = int.from_bytes(file.read(4), "little")  # gzip's last bytes: the size, modulo 2**32
+        if found != (size + offset) % 2**32:
+            read_idx(path)  # tells what is wrong; it may be whole still, if it was compressed in pieces
+    return shape
+
+
+def _is_compressed(path: Path) -> bool:
+    with open_file(path, MOST_BYTES) as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _other_size(path: Path, size: int, found: str) -> UserError:
+    return UserError(f"{path} has {found} bytes of {size:,}, as its header says: expected a whole IDX file")
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], int]:
@@ -174,6 +230,8 @@ class _Opened:
         self._raw.__exit__(None, None, None)
         if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
             raise UserError(f"{self.path} is damaged ({error}): expected a whole file, compressed by gzip") from error
+        if isinstance(error, OSError):
+            raise UserError(f"cannot read {self.path}: {error.strerror}; expected a readable file") from error
 
 
 def _pairs(path: Path) -> list[_Pair]:

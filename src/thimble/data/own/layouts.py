@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from .class_folders import class_folder_listing, has_class_folders
 from .finding import Folders, folders_on_disk
 from .listing import Entry, Listing
 from .manifest import manifest_listing
+from .part_names import parts_of
 from .settings import ImagesConfig
 from .tables import MOST_BYTES, Table, read_table
 from .trees import FolderFiles, Tree, ending_of, folder_tree, is_folder, why_skipped
@@ -27,6 +27,9 @@ _EXPECTED = (
     "expected a folder of images, a manifest (.csv, .tsv, .parquet), an archive (.zip, .tar), IDX files, or"
     " hf:OWNER/NAME"
 )
+
+_NOTES = frozenset({"", ".md", ".json", ".txt", ".yaml"})
+"""The endings of files that say something of the others, such as a licence."""
 
 
 def read_listing(path: str | Path, config: ImagesConfig) -> Listing:
@@ -129,7 +132,7 @@ def _listing_of(table: Table, path: Path, config: ImagesConfig) -> Listing:
 def _parquet(path: Path, config: ImagesConfig) -> Listing:
     from .parquet import has_images, parquet_listing, parquet_rows
 
-    if has_images(path):
+    if has_images(path, config):
         return parquet_listing(path, config)
     columns, rows = parquet_rows(path)
     return _listing_of(Table(tuple(columns), rows), path, config)
@@ -152,22 +155,24 @@ def _manifest_in_archive(tree: Tree, table: str, config: ImagesConfig) -> Listin
     return manifest_listing(read_table(content, table), tree.title, tree.place, tree.files, folders, config)
 
 
-def _shards(folder: Path) -> str | None:
-    """The ending of a folder's files, if all are Parquet or .tar files, in the folder or in one below such as data."""
-    endings: Counter[str] = Counter()
+def _shards(folder: Path, depth: int = 3) -> str | None:
+    """The ending of a folder's files, if all but notes are Parquet or .tar files.
+
+    They may be in a folder below, such as ``data`` of a dataset from the Hub, or in folders of parts.
+    """
     try:
-        with os.scandir(folder) as entries:
-            names = [entry for entry in entries if why_skipped(entry.name) is None]
-        if len(names) == 1 and is_folder(names[0]):
-            return _shards(Path(names[0].path)) if names[0].name == "data" else None
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if why_skipped(entry.name) is None]
     except OSError as error:
         raise UserError(f"cannot read {folder}: {error.strerror}; expected a readable folder") from error
-    for entry in names:
-        if is_folder(entry):
-            return None
-        endings[ending_of(entry.name)] += 1
-    known = endings.keys() - {".md", ".json", ".txt", ".yaml"}
-    return next(iter(known)) if len(known) == 1 and known <= {".parquet", ".tar"} else None
+    folders = [entry.name for entry in entries if is_folder(entry)]
+    endings = {ending_of(entry.name) for entry in entries if not is_folder(entry)} - _NOTES
+    if not folders:
+        return next(iter(endings)) if len(endings) == 1 and endings <= {".parquet", ".tar"} else None
+    if endings or not depth or (folders not in (["data"], ["default"]) and len(parts_of(folders)) < len(folders)):
+        return None
+    below = {_shards(folder / name, depth - 1) for name in folders}
+    return below.pop() if len(below) == 1 else None
 
 
 def _only(listing: Listing, config: ImagesConfig) -> Listing:

@@ -44,12 +44,14 @@ def look_alikes(images: Tensor, *, least_correlation: float = LEAST_CORRELATION)
         least_correlation: of the pixels of two images that look the same, 0..1.
 
     Returns:
-        int64 (number of pairs, 2), the smaller index first.
+        int64 (number of pairs, 3): the two images, the smaller index first, and 1 if all of their pixels are equal,
+        else 0. Of more than two equal images, only some pairs are there, which connect them.
     """
     hashes = perceptual_hashes(images)
     found = [verified(images, pairs, least_correlation) for pairs in _candidates(hashes)]
-    pairs = np.concatenate([*found, np.empty((0, 2), np.int64)])
-    return np.unique(pairs, axis=0)
+    pairs = np.unique(np.concatenate([*found, np.empty((0, 2), np.int64)]), axis=0)
+    equal = [bool((images[one] == images[other]).all()) for one, other in pairs.tolist()]
+    return np.column_stack([pairs, np.array(equal, np.int64)])
 
 
 def perceptual_hashes(images: Tensor) -> Hashes:

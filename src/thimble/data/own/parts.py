@@ -157,7 +157,7 @@ class _Units:
             return True
         if origin == _TRAIN:
             return bool((counts[:, _TRAIN] > (1 if part == _TEST else 2)).all())
-        return part == _TEST or bool((counts[:, _TEST] > 1).all() and (counts[:, _TRAIN] > 1).all())
+        return part == _TEST or bool((counts[:, _TEST] > 1).all())
 
     def _classes(self, unit: int) -> Numbers:
         start, end = np.searchsorted(self.pair_unit, [unit, unit + 1], sorter=self.by_unit)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from thimble.data.pixels import Fitting
+from thimble.data.rows import mapped
 from thimble.errors import UserError
 from thimble.system.names import shown
 
@@ -21,6 +22,7 @@ from .cache import ENTRIES, IMAGES, Record, Store
 from .decoding import Decode, Outcome
 from .facts import COLOURED
 from .fitting_rules import given_fitting
+from .likeness import look_alikes
 from .listing import Listing
 from .settings import ImagesConfig
 from .survey import Indices, Knowledge, chunks, survey
@@ -152,9 +154,12 @@ class Scanner:
         digest = hashlib.sha256()
         for entry, content, kept in zip(self._listing.entries, knowledge.digests, entries["kept"], strict=True):
             if kept:
-                digest.update(entry.name.encode("utf-8", "surrogatepass") + b"\0" + content.tobytes())
+                label = f"{entry.label}\0{entry.part or ''}\0".encode("utf-8", "surrogatepass")
+                digest.update(label + content.tobytes())
+        shape = (int(entries["kept"].sum()), fitting.channels, *fitting.size)
+        alike = look_alikes(mapped(folder / IMAGES, shape))
         nothing = np.empty(0, np.uint8)
-        return Record(folder, fitting, reasons, digest.hexdigest(), knowledge.unreadable, entries, nothing)
+        return Record(folder, fitting, reasons, digest.hexdigest(), knowledge.unreadable, entries, nothing, alike)
 
 
 class _Earlier:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from thimble.data.pixels import Fitting
+from thimble.data.rows import mapped
 from thimble.errors import UserError
 from thimble.system.names import shown
 
@@ -21,6 +21,8 @@ from .passes import Scanner
 from .settings import ImagesConfig
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .listing import Entry, Listing
 
 MOST_UNREADABLE = 10
@@ -39,17 +41,20 @@ class Scan:
         unreadable: the files that were left out, by name: the sentence that begins with the name and says why.
         fitting: how the images were fitted.
         reasons: for "image_size", "fit", "channels" and "depth", a sentence that says the choice and why.
-        checksum: the SHA-256 of all names and contents, in hexadecimal digits: it identifies the dataset's content.
+        checksum: the SHA-256 of all labels, given parts and contents in their order, in hexadecimal digits: it
+            identifies the dataset, wherever it is and whatever its files are called.
+        alike: int64 (P, 3), the pairs of images that look the same, see ``look_alikes``.
     """
 
     entries: tuple[Entry, ...]
     content: tuple[str, ...]
-    images: torch.Tensor
+    images: Tensor
     sizes: np.ndarray[Any, np.dtype[np.int32]]
     unreadable: dict[str, str]
     fitting: Fitting
     reasons: dict[str, str]
     checksum: str
+    alike: np.ndarray[Any, np.dtype[np.int64]]
 
 
 def scan(listing: Listing, config: ImagesConfig, *, progress: bool = False, fitting: Fitting | None = None) -> Scan:
@@ -108,16 +113,11 @@ def _scan_of(listing: Listing, record: Record) -> Scan:
     return Scan(
         entries,
         tuple(digits[start : start + 64] for start in range(0, len(digits), 64)),
-        _mapped(record),
+        mapped(record.folder / IMAGES, record.images.shape),
         np.stack([facts["width"], facts["height"]], 1).astype(np.int32),
         {listing.entries[index].name: reason for index, reason in sorted(record.unreadable.items())},
         record.fitting,
         record.reasons,
         record.checksum,
+        record.alike,
     )
-
-
-def _mapped(record: Record) -> torch.Tensor:
-    shape = record.images.shape
-    flat = torch.from_file(str(record.folder / IMAGES), shared=False, size=math.prod(shape), dtype=torch.uint8)
-    return flat.view(*shape)

@@ -56,8 +56,9 @@ class ImagesConfig:
         require_whole(self, "class_level", 0, 100)
         for name in ("image_column", "label_column", "group"):
             require(self, name, lambda value: value is None or value != "", "a name")
-        if len(self.classes) == 1:
-            object.__setattr__(self, "classes", _names_in(self.classes[0]))
+        names = self.classes
+        if isinstance(names, tuple) and len(names) == 1 and isinstance(names[0], str):
+            object.__setattr__(self, "classes", _names_in(names[0]))
         require(self, "classes", lambda names: len(set(names)) == len(names), "names, all different")
         require_fraction(self, "max_unreadable")
         require_types(self)

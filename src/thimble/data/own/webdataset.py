@@ -8,22 +8,24 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from thimble.data.image_paths import image_endings, natural
 from thimble.errors import UserError
 from thimble.system.names import shown
 
 from .archives import archive_tree
+from .labels import label_text
 from .listing import Entry, Files, Listing, Part
-from .part_names import parts_of
 from .settings import ImagesConfig
+from .shards import parts_of_shards, shards_at
 from .trees import Tree
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_LABELS = (".cls", ".cls.txt", ".class", ".label", ".txt", ".json")
+_LABELS = (".cls", ".cls.txt", ".class", ".label", ".json", ".txt")
+"""The endings of labels' files: of a sample's several, the first that has a label counts. A .txt may be a caption."""
 _LABEL_KEYS = ("label", "class", "cls", "target", "class_name", "label_name", "category")
 _MOST_LABEL_BYTES = 1 << 20
 
@@ -40,8 +42,10 @@ class ShardFiles(Files):
 
     def read(self, name: str) -> bytes | Image:
         """Read the file ``SHARD/PATH``."""
-        shard, _, member = name.partition("/")
-        return self.shards[shard].read(member)
+        end = name.find("/")
+        while name[:end] not in self.shards:  # a shard may be in a folder
+            end = name.index("/", end + 1)
+        return self.shards[name[:end]].read(name[end + 1 :])
 
 
 def is_webdataset(names: Sequence[str]) -> bool:
@@ -57,21 +61,20 @@ def webdataset_listing(path: Path, config: ImagesConfig) -> Listing:
 
     Args:
         path: a .tar or a folder.
-        config: ``label_column`` names the label's key in .json files.
+        config: ``label_column`` names the label's key in .json files, or the ending of its own files.
 
     Raises:
         UserError: a shard is damaged; there are no images with labels.
     """
-    shards = sorted(path.rglob("*.tar"), key=lambda shard: natural(shard.name)) if path.is_dir() else [path]
-    words = {shard.name: shard.name.split("-")[0].split("_")[0].removesuffix(".tar") for shard in shards}
-    parts = parts_of(words.values())
+    shards = shards_at(path, ".tar")
+    parts = parts_of_shards(shards)
     entries: list[Entry] = []
     files: dict[str, Files] = {}
     skipped: Counter[str] = Counter()
-    for shard in shards:
+    for name, shard in shards.items():
         tree = archive_tree(shard)
-        files[shard.name] = tree.files
-        entries += _entries(tree, shard.name, parts.get(words[shard.name]), config.label_column, skipped)
+        files[name] = tree.files
+        entries += _entries(tree, name, parts.get(name), config.label_column, skipped)
     if not entries:
         raise UserError(
             f"{path} has no images with labels: expected .cls or .json files beside the images, of the same names"
@@ -83,15 +86,19 @@ def webdataset_listing(path: Path, config: ImagesConfig) -> Listing:
 
 
 def _entries(tree: Tree, shard: str, part: Part | None, key: str | None, skipped: Counter[str]) -> Iterable[Entry]:
-    labels = {_stem(name): name for name in reversed(tree.others) if name.lower().endswith(_LABELS)}
+    endings = _LABELS if key is None else (f".{key.lower().lstrip('.')}", ".json")
+    labels: dict[str, dict[str, str]] = {}
+    for name in tree.others:
+        ending = next((ending for ending in endings if name.lower().endswith(ending)), None)
+        if ending is not None:
+            labels.setdefault(_stem(name), {})[ending] = name
     seen: set[str] = set()
     for name, signature in tree.images.items():
         stem = _stem(name)
-        if stem not in labels:
-            skipped["images without a label"] += 1
-        elif stem in seen:  # such as a mask or a depth image
+        own = [labels[stem][ending] for ending in endings if ending in labels[stem]] if stem in labels else []
+        if stem in seen:  # such as a mask or a depth image
             skipped["further images of the same sample"] += 1
-        elif (label := _label(tree, labels[stem], key)) is None:
+        elif (label := next((text for each in own if (text := _label(tree, each, key))), None)) is None:
             skipped["images without a label"] += 1
         else:
             seen.add(stem)
@@ -106,16 +113,13 @@ def _label(tree: Tree, name: str, key: str | None) -> str | None:
         text = content.decode("utf-8-sig").strip()
         if not name.lower().endswith(".json"):
             return text or None
-        return _from_json(json.loads(text), key)
-    except ValueError as error:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{shown(name)} in {tree.title} is no label: expected text or JSON in UTF-8") from error
-
-
-def _from_json(value: Any, key: str | None) -> str | None:
     if isinstance(value, dict):
         wanted = _LABEL_KEYS if key is None else (key,)
         value = next((value[word] for word in wanted if word in value), None)
-    return str(value).strip() or None if isinstance(value, str | int) else None
+    return label_text(value, (), f"{shown(name)} in {tree.title}") if isinstance(value, str | int | float) else None
 
 
 def _stem(name: str) -> str:
