@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 from own_layouts import tarred, zipped
+from own_pictures import photos
 
 from thimble.data.own.archives import archive_tree
 from thimble.data.own.layouts import read_listing
+from thimble.data.own.scan import scan
 from thimble.data.own.settings import ImagesConfig
 from thimble.errors import UserError
 
@@ -152,3 +154,19 @@ def test_an_archive_of_nothing(tmp_path: Path) -> None:
     for path in (zipped(tmp_path / "set.zip", {}), tarred(tmp_path / "set.tar", {})):
         with pytest.raises(UserError, match=r"^.*/set\.(zip|tar) has no images: expected files with endings such as"):
             read_listing(path, ImagesConfig())
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_damaged_file_is_left_out_of_the_scan(tmp_path: Path) -> None:
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as file:  # stored: the damage is one to the pixels, which only the checksum shows
+        for name, content in photos(6).items():
+            file.writestr(name, content)
+        place = file.getinfo("cat/3.png").header_offset + 200
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    found = scan(read_listing(path, ImagesConfig()), ImagesConfig())
+    assert len(found.entries) == 5
+    assert list(found.unreadable) == ["cat/3.png"]
+    assert "Bad CRC-32" in found.unreadable["cat/3.png"]

@@ -105,9 +105,9 @@ def test_accents_are_the_same_however_they_are_stored(tmp_path: Path) -> None:
 
 def test_a_table_beside_the_class_folders_is_told(tmp_path: Path) -> None:
     found = listed(tmp_path / "x", ["a/1.png", "b/1.png", "classes.csv"])
-    assert found.notes == ("classes.csv not used: the folders' names are the labels.",)
+    assert found.notes == ("classes.csv is not used: the folders' names are the labels.",)
     found = listed(tmp_path / "x", ["more\n.tsv"])
-    assert found.notes == ("classes.csv and 1 more not used: the folders' names are the labels.",)
+    assert found.notes == ("classes.csv and 1 more are not used: the folders' names are the labels.",)
 
 
 def test_empty_classes_are_classes(tmp_path: Path) -> None:

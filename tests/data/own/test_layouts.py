@@ -152,7 +152,7 @@ def test_asked_columns_make_a_table_a_manifest(folder: Path) -> None:
     assert found.classes == ("0", "1")
     plain = read_listing(folder, ImagesConfig())
     assert plain.classes == ("a", "b")
-    assert plain.notes == ("meta.csv not used: the folders' names are the labels.",)
+    assert plain.notes == ("meta.csv is not used: the folders' names are the labels.",)
 
 
 def test_one_table_and_parts_without_classes(tmp_path: Path) -> None:
@@ -189,3 +189,14 @@ def test_nothing_is_written(folder: Path) -> None:
         for entry in listing.entries:
             listing.files.read(entry.name)
     assert before == {each: each.stat().st_mtime_ns for each in [*folder.rglob("*"), path, folder.parent]}
+
+
+@pytest.mark.parametrize("wrap", ["", "set/"])
+def test_a_picture_beside_the_table_is_no_class(tmp_path: Path, wrap: str) -> None:
+    table = b"image,label\n1,x\n2,y\n"
+    contents = {"logo.png": b"", "images/1.png": b"", "images/2.png": b"", "labels.csv": table}
+    root = write(tmp_path / "x", {wrap + name: content for name, content in contents.items()})
+    found = read_listing(root, ImagesConfig())
+    assert [(entry.name.removeprefix("set/"), entry.label) for entry in found.entries] == [
+        *(("images/1.png", "x"), ("images/2.png", "y"))
+    ]

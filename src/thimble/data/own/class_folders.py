@@ -117,7 +117,9 @@ def class_folder_listing(tree: Tree, config: ImagesConfig) -> Listing:
 def has_class_folders(tree: Tree) -> bool:
     """Whether images are in at least two folders that may be classes: not only in folders such as train and test."""
     held = {name.rpartition("/")[0] for name in tree.images} - {""}
-    return len(held) > 1 and not _only_parts(_shape_of({_path(folder) for folder in held}), held)
+    shape = _shape_of({_path(folder) for folder in held})
+    places = [place for folder in held if (place := shape.split(_path(folder))) is not None]
+    return len({folders[0] for _, folders in places if folders}) > 1 and not _only_parts(shape, held)
 
 
 def _path(folder: str) -> Path:
@@ -262,7 +264,7 @@ def _about_depth(num_classes: int, leaves: set[Path]) -> Iterator[str]:
 def _about_tables(tree: Tree) -> Iterator[str]:
     """Tell of files that may be manifests."""
     if tree.tables:
-        more = f" and {len(tree.tables) - 1:,} more" if len(tree.tables) > 1 else ""
+        more = f" and {len(tree.tables) - 1:,} more are" if len(tree.tables) > 1 else " is"
         yield f"{shown(tree.tables[0])}{more} not used: the folders' names are the labels."
 
 
