@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 import pytest
@@ -56,3 +57,24 @@ def test_vertical_flips_change_nothing_else() -> None:
     )
     same = (horizontal == both).flatten(1).all(1)
     assert 60 < int(same.sum()) < 140
+
+
+def test_one_by_one_vertical_flips_draw_no_number_of_the_others() -> None:
+    images = torch.randint(0, 256, (200, 3, 8, 8), dtype=torch.uint8)
+    colours = {"color_probability": 0.5, "sharpen_probability": 0.5}
+    horizontal, both = (
+        build_augmenter(AugmentConfig(flip=flip, **colours), MEAN).augment(images, 3)  # type: ignore[arg-type]
+        for flip in ("horizontal", "both")
+    )
+    same, turned = ((view == both).flatten(1).all(1) for view in (horizontal, horizontal.flip(2)))
+    assert (same | turned).all()
+    assert 60 < int(turned.sum()) < 140
+
+
+@pytest.mark.parametrize("flip", ["auto", "horizontal"])
+def test_a_seed_gives_the_images_that_it_gave_before_there_was_a_choice(flip: Flip) -> None:
+    """As at 8715dc9, which mirrored whatever ``flip`` said. Without rotations, there is nothing to round."""
+    images = (torch.arange(64 * 3 * 8 * 8) * 37 % 251).to(torch.uint8).view(64, 3, 8, 8)
+    before = AugmentConfig(flip=flip, rotate_limit_degrees=0.0, augmenter="batched")
+    views = build_augmenter(before, MEAN).augment(images, 3).contiguous()
+    assert hashlib.sha256(views.numpy().tobytes()).hexdigest()[:16] == "f1c6611d32306919"

@@ -148,6 +148,18 @@ def test_what_is_refused(settings: dict[str, object], message: str) -> None:
         ViewConfig(**settings)  # type: ignore[arg-type]
 
 
+def test_views_are_flipped_as_asked(data: ImageDataset) -> None:
+    everyone, pixels = torch.arange(COUNT), normalize(data.images, data.mean, data.std)
+    turns = [(), (3,), (2,), (2, 3)]
+    for flip, turned in (("none", [0]), ("horizontal", [0, 1]), ("both", [0, 1, 2, 3])):
+        augment = AugmentConfig(flip=flip, affine_probability=0.0, cutout_probability=0.0, augmenter="batched")  # type: ignore[arg-type]
+        drawn = Views(ViewConfig(views=4, augment=augment), data, COUNT)
+        seen = torch.cat([drawn.make(everyone, torch.full_like(everyone, view))[0] for view in range(4)])
+        found = torch.stack([(seen == pixels.flip(axes).repeat(4, 1, 1, 1)).flatten(1).all(1) for axes in turns])
+        assert found[turned].any(0).all()
+        assert all(float(found[turn].float().mean()) > 0.15 for turn in turned)
+
+
 def test_colours_change_in_a_view_too(data: ImageDataset) -> None:
     import dataclasses
 
