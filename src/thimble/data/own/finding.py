@@ -33,6 +33,7 @@ class Folders:
     manifest: str
     around: Sequence[str]
     files_in: Callable[[str], Mapping[str, str]]
+    _written: dict[str, tuple[str, str | None]] = field(default_factory=dict, repr=False)
     _listed: dict[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     _keys: dict[tuple[str, int], Mapping[str, str]] = field(default_factory=dict, repr=False)
     _beside: dict[tuple[str, int], dict[str, tuple[str, ...]]] = field(default_factory=dict, repr=False)
@@ -50,16 +51,20 @@ class Folders:
         Raises:
             UserError: it is in several folders beside the manifest.
         """
-        folder, _, file = os.path.normpath(name.replace("\\", "/")).rpartition("/")
-        absolute = os.path.isabs(name.replace("\\", "/"))
-        own = folder or "/" if absolute else _joined(os.path.dirname(self.manifest), folder)
-        keys = (file, file, composed(file).casefold())
-        for how, key in enumerate(keys):
-            if found := self._names(own, how).get(key):
+        path = name.replace("\\", "/")
+        file = path[path.rfind("/") + 1 :]
+        own, below = self._folders(path[: len(path) - len(file)])
+        if file in ("", ".", ".."):
+            return None
+        for how in (_EXACT, _WITHOUT_ENDING, _IN_OTHER_LETTERS):
+            if found := self._names(own, how).get(_key(file, how)):
                 return self._result(own, file if how == _EXACT else found)
-        for how, key in enumerate(keys if not absolute else ()):
-            if roots := self._around(folder, how).get(key):
-                place = _joined(self._choose(roots, name, part), folder)
+        if below is None:
+            return None
+        for how in (_EXACT, _WITHOUT_ENDING, _IN_OTHER_LETTERS):
+            key = _key(file, how)
+            if roots := self._around(below, how).get(key):
+                place = _joined(self._choose(roots, name, part), below)
                 return self._result(place, file if how == _EXACT else self._names(place, how)[key])
         return None
 
@@ -67,13 +72,25 @@ class Folders:
         """The number of images in the listed folders that are not among the used ones."""
         endings = image_endings()
         return sum(
-            ending_of(file) in endings and why_skipped(file) is None and os.path.join(folder, file) not in used
+            self._result(folder, file)[0] not in used and ending_of(file) in endings and why_skipped(file) is None
             for folder, files in self._listed.items()
             for file in files
         )
 
+    def _folders(self, written: str) -> tuple[str, str | None]:
+        """The folder that a manifest means by "" or by a path with "/" at its end, and its path below others beside.
+
+        That path is None if it is absolute.
+        """
+        if written not in self._written:
+            absolute = os.path.isabs(written)
+            below = None if absolute else _joined(written)
+            own = _joined(os.path.dirname(self.manifest), written)
+            self._written[written] = own, below
+        return self._written[written]
+
     def _result(self, folder: str, file: str) -> tuple[str, str]:
-        return os.path.join(folder, file), self._listed[folder][file]
+        return (f"{folder}/{file}" if folder.strip("/") else folder + file), self._listed[folder][file]
 
     def _names(self, folder: str, how: int) -> Mapping[str, str]:
         """What may name a folder's files, and their names; for exact names, their signatures."""
@@ -143,6 +160,10 @@ def folders_on_disk(place: str, manifest: str) -> Folders:
             raise UserError(f"cannot read {path}: {error.strerror}; expected a readable folder") from error
 
     return Folders(manifest, sorted(around, key=natural), files_in)
+
+
+def _key(file: str, how: int) -> str:
+    return composed(file).casefold() if how == _IN_OTHER_LETTERS else file
 
 
 def _stems(files: Mapping[str, str]) -> dict[str, str]:
