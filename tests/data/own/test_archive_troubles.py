@@ -163,9 +163,9 @@ def test_a_damaged_file_is_left_out_of_the_scan(tmp_path: Path) -> None:
         for name, content in photos(6).items():
             file.writestr(name, content)
         place = file.getinfo("cat/3.png").header_offset + 200
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
+    damaged = bytearray(path.read_bytes())
+    damaged[place] ^= 1
+    path.write_bytes(damaged)
     found = scan(read_listing(path, ImagesConfig()), ImagesConfig())
     assert len(found.entries) == 5
     assert list(found.unreadable) == ["cat/3.png"]
