@@ -156,3 +156,12 @@ def test_images_that_changed_cannot_be_resumed_on(
     capsys.readouterr()
     assert cli.main(["train", "--resume", "runs/mine", "--epochs", "2", "--no-report"]) == 2
     assert "runs/mine" in one_line(capsys.readouterr().err)
+
+
+def test_some_of_the_training_images_are_of_all_classes(
+    messy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--train-images", "24", "--name", "some", "--model", "tiny", *FAST]
+    assert cli.main(["train", "--data", str(messy), *options]) == 0
+    assert "as the largest class is 1." in capsys.readouterr().out

@@ -184,7 +184,10 @@ def _divided(config: TrainConfig, source: Source, whole: ImageDataset) -> tuple[
     if train_images is not None:
         if train_images > len(data):
             raise UserError(f"--train-images {train_images}: expected at most {len(data)}, the images available")
-        data = data.subset(torch.arange(train_images))
+        rows = torch.arange(train_images)
+        if source.fitting is not None:  # own images are in the order of their classes
+            rows = torch.linspace(0, len(data) - 1, train_images, dtype=torch.float64).round().long()
+        data = data.subset(rows)
     return data, validation
 
 
