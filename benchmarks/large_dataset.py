@@ -124,7 +124,7 @@ def work(path: Path, count: int, runs: Path, steps: int) -> None:
     observer = Brief()
     data: Any = str(path) if path.is_dir() else mapped_source(path, count)
     try:
-        thimble.train(data=data, recipe="own", epochs=1, runs=runs, device="cpu", observer=observer)
+        thimble.train(data=data, recipe="own", epochs=1, batch_size=128, runs=runs, device="cpu", observer=observer)
     except thimble.Interrupted:
         if observer.num_steps != steps:
             raise
@@ -164,8 +164,8 @@ def measure(path: Path, count: int, place: Path, steps: int) -> dict[str, int | 
     }
 
 
-def resident(process: int) -> dict[str, int]:
-    """A process's resident memory in bytes: anonymous, of files, and all; empty if it has ended."""
+def resident(process: int | str) -> dict[str, int]:
+    """The resident memory, in bytes, of a process or of "self": anonymous, of files, and all; empty if it has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
