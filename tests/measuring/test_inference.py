@@ -25,6 +25,15 @@ def test_infer_in_batches_is_infer_one_by_one() -> None:
     np.testing.assert_allclose(logits.numpy(), one_by_one(model, images), atol=1e-5)
 
 
+@pytest.mark.parametrize(("side", "expected"), [(28, [500, 100]), (32, [500, 100]), (64, [125] * 4 + [100])])
+def test_large_images_come_in_smaller_batches(side: int, expected: list[int]) -> None:
+    sizes: list[int] = []
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    infer(model, torch.zeros(sum(expected), 3, side, side, dtype=torch.uint8), mean=MEAN, std=STD)
+    assert sizes == expected
+
+
 def test_flip_averages_the_logits_of_both_images() -> None:
     model, images = mixed_network(), random_images(4)
     straight, mirrored = one_by_one(model, images), one_by_one(model, images.flip(3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,9 @@ from thimble.data.dataset import normalize
 from thimble.errors import RunError
 from thimble.models import frozen
 
+_MOST_IMAGES = 500
+_MOST_PIXELS = _MOST_IMAGES * 32 * 32
+
 
 def infer(
     model: nn.Module,
@@ -18,7 +22,7 @@ def infer(
     *,
     mean: Sequence[float],
     std: Sequence[float],
-    batch_size: int = 500,
+    batch_size: int | None = None,
     flip: bool = False,
 ) -> Tensor:
     """Compute the logits of images, in eval mode, on the device of the model's parameters.
@@ -30,7 +34,8 @@ def infer(
         images: uint8 (N, channels, height, width), N at least 1, on any device.
         mean: per channel, for pixels in 0..1.
         std: per channel, for pixels in 0..1.
-        batch_size: images at a time; it limits the memory and does not change the result.
+        batch_size: images at a time; it limits the memory and does not change the result, except for rounding. Default:
+            500, or fewer of more than 32x32 pixels, so that as many pixels are computed at a time.
         flip: test-time augmentation: average the logits of each image and its mirror image.
 
     Returns:
@@ -44,12 +49,13 @@ def infer(
         raise ValueError(
             f"images {images.dtype} {tuple(images.shape)}: expected uint8 (N, channels, height, width), N >= 1"
         )
+    size = batch_size or max(1, min(_MOST_IMAGES, _MOST_PIXELS // max(1, math.prod(images.shape[2:]))))
     parameter = next(model.parameters(), torch.empty(0))
     batches: list[Tensor] = []
     asked = frozen(model) if any(module.training for module in model.modules()) else model
     with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size]
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
             # Convolutions are fast in channels-last memory; normalize keeps it.
             batch = batch.to(parameter.device, memory_format=torch.channels_last)
             inputs = normalize(batch, mean, std).to(parameter.dtype)

@@ -17,6 +17,8 @@ from thimble.data.dataset import ImageDataset
 
 _MOST_IMAGES = 3_000
 _SIDE = 16
+_CHUNK = 250
+"""Images that are read at a time: 250 of 128 pixels are 49 MB as floats."""
 _LEAST_SHARE = 0.5
 _SEED = 2_021
 
@@ -31,9 +33,13 @@ def choose_flip(data: ImageDataset) -> tuple[Literal["none", "horizontal"], str]
         the choice, and the reason in words that follow "as".
     """
     chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(_SEED))[:_MOST_IMAGES]
-    images, labels = data.images[chosen].cpu(), data.labels[chosen].cpu()
-    known, plain, mirrored = _features(images), _features(images), _features(images.flip(3))
-    kept, still = _share_found(plain, known, labels), _share_found(mirrored, known, labels)
+    plain, turned = [], []
+    for some in torch.split(chosen, _CHUNK):
+        images = data.images[some].cpu()
+        plain.append(_features(images))
+        turned.append(_features(images.flip(3)))
+    known, mirrored, labels = torch.cat(plain), torch.cat(turned), data.labels[chosen].cpu()
+    kept, still = _share_found(known, known, labels), _share_found(mirrored, known, labels)
     share = still / kept if kept > 0 else 1.0
     reason = f"the most similar image has the same class for {kept:.0%} of the images, and for {still:.0%} if mirrored"
     return ("horizontal" if share >= _LEAST_SHARE else "none"), reason
