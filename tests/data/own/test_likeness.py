@@ -60,11 +60,28 @@ def test_different_drawings_on_the_same_page_do_not() -> None:
     assert all(torch.equal(images[one], images[other]) for one, other, _ in found.tolist())
 
 
-def test_blank_images_look_like_none() -> None:
-    assert len(look_alikes(torch.full((50, 3, 32, 32), 128, dtype=torch.uint8))) == 0
+def test_blank_images_look_like_none_but_their_equals() -> None:
+    images = torch.arange(50, dtype=torch.uint8)[:, None, None, None].expand(50, 3, 32, 32)
+    assert len(look_alikes(images)) == 0
+    assert look_alikes(images[[3, 4, 3, 5, 3]]).tolist() == [[0, 2, 1], [0, 4, 1]]
 
 
-def test_thousands_of_equal_images_take_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_similar_and_equal_images_are_told_apart() -> None:
+    one = stacked([picture(0)])
+    found = look_alikes(torch.cat([one, one + 1, one, stacked([picture(1)]), one + 1]).contiguous())
+    assert found.tolist() == [[0, 1, 0], [0, 2, 1], [1, 4, 1]]
+
+
+def test_pieces_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [picture(seed, 32) for seed in range(20)]
+    images = stacked([*pictures, *map(as_jpeg, pictures), *pictures[:5]])
+    whole = look_alikes(images)
+    monkeypatch.setattr(likeness, "_CHUNK_VALUES", 7 * 3 * 32 * 32)
+    assert np.array_equal(look_alikes(images), whole)
+
+
+@pytest.mark.parametrize("kinds", [1, 3_000])
+def test_thousands_of_images_that_look_the_same_take_bounded_work(kinds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
     verified = likeness.verified
 
@@ -73,10 +90,13 @@ def test_thousands_of_equal_images_take_bounded_work(monkeypatch: pytest.MonkeyP
         return verified(images, pairs, least)
 
     monkeypatch.setattr(likeness, "verified", counting)
-    images = stacked([picture(0, 32)]).expand(3_000, 3, 32, 32).contiguous()
+    images = stacked([picture(0, 32)]).repeat(3_000, 1, 1, 1)
+    numbers = torch.arange(3_000) % kinds
+    images[:, :, 0, 0] = torch.stack([numbers % 16, numbers // 16 % 16, numbers // 256], 1).to(torch.uint8)
     found = look_alikes(images)
-    assert sum(compared) <= 3_000 * 32 * 4
-    assert len(np.unique(found[:, :2])) == 3_000  # all in one chain
+    assert sum(compared) <= (0 if kinds == 1 else 3_000 * 32 * 4)
+    assert len(np.unique(found[:, :2])) == 3_000  # none is missed
+    assert (found[:, 2] == (kinds == 1)).all()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

@@ -1,12 +1,14 @@
 """Find pairs of images that look the same, by a perceptual hash, and verify them by their pixels.
 
-The hash is that of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010): of the 8x8
-lowest frequencies of the grey image at 32x32 pixels, whether each is above their median. Images whose hashes differ in
-at most three of the 64 bits agree in one of four groups of 16 bits, which finds them without comparing all with all.
+The perceptual hash is that of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010):
+of the 8x8 lowest frequencies of the grey image at 32x32 pixels, whether each is above their median. Images whose hashes
+differ in at most three of the 64 bits agree in one of four groups of 16 bits, which finds them without comparing all
+with all. Equal images are found by a cryptographic hash of their pixels, and only the first of them is compared.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,8 @@ Pairs = np.ndarray[Any, np.dtype[np.int64]]
 Values = np.ndarray[Any, np.dtype[np.float32]]
 
 _SIDE, _FREQUENCIES, _BITS = 32, 8, 64
-_CHUNK = 2_000
+_CHUNK_VALUES = 2**23
+"""How many values of pixels are worked on at once: 32 MiB as floats."""
 _MOST_BITS = 3
 """Hashes of images that look the same differ in at most so many bits; the four groups of bits find no more."""
 
@@ -47,19 +50,27 @@ def look_alikes(images: Tensor, *, least_correlation: float = LEAST_CORRELATION)
         int64 (number of pairs, 3): the two images, the smaller index first, and 1 if all of their pixels are equal,
         else 0. Of more than two equal images, only some pairs are there, which connect them.
     """
-    hashes = perceptual_hashes(images)
-    found = [verified(images, pairs, least_correlation) for pairs in _candidates(hashes)]
-    pairs = np.unique(np.concatenate([*found, np.empty((0, 2), np.int64)]), axis=0)
-    equal = [bool((images[one] == images[other]).all()) for one, other in pairs.tolist()]
-    return np.column_stack([pairs, np.array(equal, np.int64)])
+    digests, hashes = [np.empty((0, 2), np.uint64)], [np.empty(0, np.uint64)]
+    for chunk in _chunks(images):  # one reading for both: the file may be larger than the memory
+        digests.append(_digests(chunk))
+        hashes.append(perceptual_hashes(chunk))
+    _, first, kind = np.unique(np.concatenate(digests), axis=0, return_index=True, return_inverse=True)
+    first_equal = first[kind.reshape(-1)]
+    copies = np.flatnonzero(first_equal != np.arange(len(images)))
+    rows = np.sort(first)
+    found = [verified(images, rows[pairs], least_correlation) for pairs in _candidates(np.concatenate(hashes)[rows])]
+    similar = np.unique(np.concatenate([*found, np.empty((0, 2), np.int64)]), axis=0)
+    equal = np.stack([first_equal[copies], copies], 1)
+    pairs = np.concatenate([np.insert(similar, 2, 0, axis=1), np.insert(equal, 2, 1, axis=1)]).astype(np.int64)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def perceptual_hashes(images: Tensor) -> Hashes:
     """The hash of each image, uint64 (N,)."""
     basis = _cosines()
     parts = [np.empty(0, np.uint64)]
-    for start in range(0, len(images), _CHUNK):
-        grey = _thumbnails(images[start : start + _CHUNK]).mean(1)
+    for chunk in _chunks(images):
+        grey = _thumbnails(chunk).mean(1)
         frequencies = (basis @ grey @ basis.T).reshape(len(grey), _BITS)
         bits = frequencies > np.median(frequencies, 1, keepdims=True)
         parts.append(np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64))
@@ -68,12 +79,28 @@ def perceptual_hashes(images: Tensor) -> Hashes:
 
 def verified(images: Tensor, pairs: Pairs, least_correlation: float = LEAST_CORRELATION) -> Pairs:
     """Keep the pairs of images whose pixels correlate enough, at 32x32 pixels, all channels together."""
-    kept = []
-    for start in range(0, len(pairs), _CHUNK):
-        chosen = pairs[start : start + _CHUNK]
+    kept, length = [], _chunk_length(images)
+    for start in range(0, len(pairs), length):
+        chosen = pairs[start : start + length]
         one, other = (_standardized(images, chosen[:, column]) for column in (0, 1))
         kept.append(chosen[(one * other).sum(1) >= least_correlation])
     return np.concatenate([*kept, np.empty((0, 2), np.int64)])
+
+
+def _chunk_length(images: Tensor) -> int:
+    return max(1, _CHUNK_VALUES // max(1, images[:1].numel()))
+
+
+def _chunks(images: Tensor) -> Iterator[Tensor]:
+    length = _chunk_length(images)
+    return (images[start : start + length] for start in range(0, len(images), length))
+
+
+def _digests(images: Tensor) -> Hashes:
+    """The first 128 bits of the BLAKE2b hash of each image's pixels, uint64 (N, 2)."""
+    pixels = images.reshape(len(images), -1).numpy()
+    found = b"".join(hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in pixels)
+    return np.frombuffer(found, np.uint64).reshape(-1, 2)
 
 
 def _standardized(images: Tensor, rows: Pairs) -> Values:
