@@ -48,7 +48,7 @@ def look_alikes(images: Tensor, *, least_correlation: float = LEAST_CORRELATION)
 
     Returns:
         int64 (number of pairs, 3): the two images, the smaller index first, and 1 if all of their pixels are equal,
-        else 0. Of more than two equal images, only some pairs are there, which connect them.
+        else 0. Of more than two such images, only some pairs are there, which connect them.
     """
     digests, hashes = [np.empty((0, 2), np.uint64)], [np.empty(0, np.uint64)]
     for chunk in _chunks(images):  # one reading for both: the file may be larger than the memory
@@ -58,10 +58,18 @@ def look_alikes(images: Tensor, *, least_correlation: float = LEAST_CORRELATION)
     first_equal = first[kind.reshape(-1)]
     copies = np.flatnonzero(first_equal != np.arange(len(images)))
     rows = np.sort(first)
-    found = [verified(images, rows[pairs], least_correlation) for pairs in _candidates(np.concatenate(hashes)[rows])]
-    similar = np.unique(np.concatenate([*found, np.empty((0, 2), np.int64)]), axis=0)
+    similar, group = [np.empty((0, 2), np.int64)], np.arange(len(images))
+    for candidates in _candidates(np.concatenate(hashes)[rows]):
+        chosen = rows[candidates]
+        chosen = chosen[
+            group[chosen[:, 0]] != group[chosen[:, 1]]
+        ]  # the frames of a film are not compared all with all
+        similar.append(verified(images, chosen, least_correlation))
+        group = _joined(group, similar[-1])
     equal = np.stack([first_equal[copies], copies], 1)
-    pairs = np.concatenate([np.insert(similar, 2, 0, axis=1), np.insert(equal, 2, 1, axis=1)]).astype(np.int64)
+    pairs = np.concatenate([np.insert(np.concatenate(similar), 2, 0, axis=1), np.insert(equal, 2, 1, axis=1)]).astype(
+        np.int64
+    )
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
@@ -101,6 +109,20 @@ def _digests(images: Tensor) -> Hashes:
     pixels = images.reshape(len(images), -1).numpy()
     found = b"".join(hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in pixels)
     return np.frombuffer(found, np.uint64).reshape(-1, 2)
+
+
+def _joined(group: Pairs, pairs: Pairs) -> Pairs:
+    """The number of each image's group, int64 (N,), after these pairs have joined theirs."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(pairs):
+        return group
+    ends = group[pairs]
+    graph = coo_matrix((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), (len(group), len(group)))
+    _, component = connected_components(graph, directed=False)
+    joined: Pairs = component[group].astype(np.int64)
+    return joined
 
 
 def _standardized(images: Tensor, rows: Pairs) -> Values:
