@@ -37,8 +37,8 @@ def test_a_messy_folder_is_understood_and_told(messy: Path, capsys: pytest.Captu
         "train/2/text.jpg: ",
         "No readable images in class empty: left out of the classes.",
         "No test images were given: by their hashes, 15% of the training images test.",
-        "in several parts, such as train/cat/both.png (train) and val/cat/both.png (val)",
-        "under several labels, such as train/1/two labels.png (train) and train/2/two labels.png (train)",
+        "is in several parts, such as train/cat/both.png (train) and val/cat/both.png (val): 1 training image is",
+        "has several labels, such as train/1/two labels.png (train) and train/2/two labels.png (train): 2 training",
         "channels: 3: there are images with colours.",
         "deep images: 460 to 3,415: ",
     ):

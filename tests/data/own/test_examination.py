@@ -62,11 +62,40 @@ def test_duplicates_are_left_out_or_kept(tmp_path: Path) -> None:
             r"no training images of class c: expected some of each",
         ),
         ({"test/a": 5, "test/b": 5}, r"x has no training images: expected some in a folder train"),
+        ({"a": 1, "b": 1}, r"x has no test images: expected at least two images or groups of each class"),
+        (
+            {"train/a": 2, "train/b": 2, "test/c": 2, "test/d": 2},
+            r"no training images of 2 classes: c, d: expected some",
+        ),
+        ({"a\x1b[2J": 8}, r"has images of 1 class \(a\\x1b\[2J\): expected at least two"),
     ],
 )
 def test_what_no_classifier_can_learn_from(tmp_path: Path, names: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
         examined(tmp_path / "x", names).check()
+
+
+def test_what_is_left_out_is_what_the_json_says(tmp_path: Path) -> None:
+    root = tmp_path / "x"
+    examined(root, {"train/a": 6, "train/b": 6, "val/a": 3, "val/b": 3, "test/a": 3, "test/b": 3})
+    write(root, {"test/a/copy.png": PICTURES[0], "train/b/other.png": PICTURES[1]})
+    for policy, left_out in (("drop", ["train/a/0.png", "train/a/1.png", "train/b/other.png"]), ("keep", [])):
+        found = OwnImages(root, ImagesConfig(duplicates=policy)).examine()  # type: ignore[arg-type]
+        told = json.loads(json.dumps(found.to_dict()))
+        assert told["duplicates"]["left_out"] == left_out
+        assert told["totals"]["left out"] == len(left_out)
+        assert len(told["duplicates"]["groups"]) == 2
+        assert sum(f"(--duplicates {policy})." in note for note in found.notes) == 2
+
+
+def test_a_class_of_copies_keeps_its_training_images(tmp_path: Path) -> None:
+    root = tmp_path / "x"
+    examined(root, {"train/a": 6, "train/b": 2, "test/a": 3, "test/b": 3})
+    write(root, {f"test/b/copy{n}.png": PICTURES[6 + n] for n in range(2)})
+    found = OwnImages(root).examine()
+    found.check()
+    assert found.table()["train"].sum() + found.table()["val"].sum() == 8
+    assert any("1 class would have no training images without their duplicates" in note for note in found.notes)
 
 
 def test_a_class_that_only_the_test_lacks_is_told(tmp_path: Path) -> None:

@@ -173,10 +173,11 @@ class _Units:
         if self.large.any():
             largest = int(self.sizes.argmax())
             name = shown(entries[int(self.pool[self.first[largest]])].group or "")
-            share = self.sizes[largest] / len(self.pool)
+            share, one = self.sizes[largest] / len(self.pool), self.large.sum() == 1
             notes.append(
                 f"{_counted(int(self.large.sum()), 'group')} larger than {_SHARE:.0%} of the images, such as {name}"
-                f" with {share:.0%}: they train, unless a class has no other group to test or validate with."
+                f" with {share:.0%}: {'it trains' if one else 'they train'}, unless a class has no other group to test"
+                " or validate with."
             )
         for part in made:
             if moved := self.moved[part]:
@@ -231,8 +232,8 @@ def _about_few(parts: Numbers, labels: Numbers, names: Sequence[str]) -> list[st
         return []
     fewest = int(tested.argmin())
     return [
-        f"{few:,} of {len(names):,} classes have fewer than {FEW_TEST_IMAGES} test images, {shown(names[fewest])} the"
-        f" fewest, {tested[fewest]}: their own figures will be uncertain."
+        f"{few:,} of {len(names):,} classes {'has' if few == 1 else 'have'} fewer than {FEW_TEST_IMAGES} test images,"
+        f" {shown(names[fewest])} the fewest, {tested[fewest]}: their own figures will be uncertain."
     ]
 
 
