@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from thimble.data.image_paths import images_in, natural
+from thimble.data.image_paths import composed, images_in, natural
 from thimble.errors import UserError
 
 
@@ -56,3 +56,9 @@ def test_a_folder_that_cannot_be_read_is_the_users_mistake(tmp_path: Path) -> No
 def test_numbers_are_sorted_by_their_value() -> None:
     names = ["10", "9", "a10", "a9b", "a9", "B1", "", "a" + "1" * 9000, "²", "٣"]
     assert sorted(names, key=natural) == ["", "9", "10", "a9", "a9b", "a10", "a" + "1" * 9000, "B1", "²", "٣"]
+
+
+def test_an_accent_is_a_part_of_its_letter() -> None:
+    assert [composed(name) for name in ("Cafe\u0301", "Caf\xe9", "plain", "\udcff", "")] == [
+        *("Caf\xe9", "Caf\xe9", "plain", "\udcff", "")
+    ]

@@ -62,7 +62,7 @@ def test_a_path_to_something_else_is_the_users_mistake(tmp_path: Path, made: str
         path.mkdir()
     elif made == "link":
         os.symlink(tmp_path / "nowhere", path)
-    missing = rf"^--data {path} is neither a dataset's name nor a path: expected a folder of images, or one of cifar10"
+    missing = rf"^--data {path} is neither a dataset's name nor a path: expected a folder of images, a manifest,"
     with pytest.raises(UserError, match=missing if made == "nothing" else str(path)):
         find_source(path).load("train")
 

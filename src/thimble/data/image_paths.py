@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,6 +12,9 @@ from thimble.errors import UserError
 
 _SKIPPED = "__MACOSX"
 """macOS puts this folder into archives; its files have the images' names, but are none."""
+
+_NUMBER = re.compile(r"([0-9]+)")
+"""Digits of other scripts count as letters: int() does not read all of them."""
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -44,11 +48,16 @@ def image_endings() -> frozenset[str]:
     return frozenset(ending.lower() for ending, kind in known if kind in (*FORMATS, "MPO"))
 
 
-def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+def natural(name: str) -> tuple[list[str | int], str]:
     """A key that sorts names as people do, numbers by their value: img2 before img10."""
-    # Digits of other scripts count as letters: int() does not read all of them.
-    pieces = re.split(r"([0-9]+)", name.casefold())
-    return [(int(piece[:4000] or 0), "") if index % 2 else (0, piece) for index, piece in enumerate(pieces)], name
+    pieces: list[str | int] = [*_NUMBER.split(name.casefold())]
+    pieces[1::2] = [int(digits[:4000]) for digits in pieces[1::2]]  # type: ignore[index]  # these are all digits
+    return pieces, name
+
+
+def composed(name: str) -> str:
+    """The name with each accented letter as one character, in whichever of the two forms a file system stores it."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -102,8 +102,8 @@ def find_source(data: Data, data_dir: Path | None = None, images: ImagesConfig |
     if os.path.lexists(path):
         return OwnImages(path, images)
     raise UserError(
-        f"--data {data} is neither a dataset's name nor a path: expected a folder of images, or one of"
-        f" {', '.join(SOURCES)}"
+        f"--data {data} is neither a dataset's name nor a path: expected a folder of images, a manifest, an archive, or"
+        f" one of {', '.join(SOURCES)}"
     )
 
 

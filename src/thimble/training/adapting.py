@@ -50,7 +50,7 @@ def adapted(config: TrainConfig, source: Source, data: ImageDataset, say: Callab
     if changes:
         config = config.changed(**changes)
         epochs, size = config.schedule.epochs, config.schedule.batch_size
-        say(f"length: {epochs:,} epochs of {num_images:,} images in batches of {size}")
+        say(f"length: {epochs:,} {'epoch' if epochs == 1 else 'epochs'} of {num_images:,} images in batches of {size}")
     fitting = source.fitting
     if fitting is not None:  # a resumed run fits its images alike, whatever was added to them
         config = config.changed(

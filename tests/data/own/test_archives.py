@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from own_layouts import tarred, zipped
 
 from thimble.data.own.archives import archive_tree
 from thimble.data.own.layouts import read_listing
 from thimble.data.own.settings import ImagesConfig
 from thimble.errors import UserError
-
-
-def zipped(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in files.items():
-            file.writestr(name, content)
-    return path
-
-
-def tarred(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as file:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            file.addfile(info, io.BytesIO(content))
-    return path
-
 
 ODD = {
     "set/b/10.png": b"10",
@@ -92,50 +79,69 @@ def test_a_manifest_inside(tmp_path: Path) -> None:
     assert found.files.read("set/images/2.png") == b"2"
 
 
-def test_damage_to_one_file_is_its_own(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "set.zip", {"a/1.png": b"x" * 1000, "b/2.png": b"good"})
-    with zipfile.ZipFile(path) as file:
-        place = file.getinfo("a/1.png").header_offset + 40
-    content = bytearray(path.read_bytes())
-    content[place : place + 4] = b"\xff\xff\xff\xff"
-    path.write_bytes(content)
+def test_the_last_of_two_in_a_zip(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "set.zip", {"a/1.png": b"old"})
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("a/1.png", b"new")
     tree = archive_tree(path)
-    with pytest.raises(UserError, match=r"^a/1.png cannot be read from .*set.zip \(.*\): expected a whole archive$"):
-        tree.files.read("a/1.png")
-    assert tree.files.read("b/2.png") == b"good"
+    assert (len(tree.images), tree.files.read("a/1.png")) == (1, b"new")
+
+
+def test_names_in_utf_8_that_do_not_say_so(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "set.zip", {"gr%%e/1.png": b"1", "\xe9/2.png": b"2"})
+    path.write_bytes(path.read_bytes().replace(b"gr%%e", "grüe".encode()))  # as macOS does
+    tree = archive_tree(path)
+    assert list(tree.images) == ["grüe/1.png", "é/2.png"]
+    assert [tree.files.read(name) for name in tree.images] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("kind", ["w", "w:gz", "w:xz"])
+def test_hard_links_in_a_tar_are_images(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "set"
+    for name in ("a/1.png", "b/3.png"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_bytes(name.encode())
+    os.link(root / "a" / "1.png", root / "b" / "2.png")
+    (root / "b" / "4.png").symlink_to("3.png")
+    with tarfile.open(tmp_path / "set.tar", kind) as tar:  # type: ignore[call-overload]
+        tar.add(root, "set")
+        stray = tarfile.TarInfo("set/b/5.png")
+        stray.type, stray.linkname = tarfile.LNKTYPE, "../../etc/passwd"
+        tar.addfile(stray)
+    tree = archive_tree(tmp_path / "set.tar")
+    assert sorted(tree.images) == ["set/a/1.png", "set/b/2.png", "set/b/3.png"]
+    assert tree.files.read("set/b/2.png") == b"a/1.png"
+    assert tree.skipped == {"links in an archive": 2}
 
 
 @pytest.mark.parametrize("name", ["set.zip", "set.tar", "set.tar.gz"])
-def test_half_an_archive(tmp_path: Path, name: str) -> None:
-    import random
-
-    noise = random.Random(0).randbytes(20_000)
-    files = {f"{label}/{number}.png": noise for label in "ab" for number in range(3)}
-    path = (zipped if name == "set.zip" else tarred)(tmp_path / name, files)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-    def read_all() -> None:
-        listing = read_listing(path, ImagesConfig())
-        for entry in listing.entries:
-            listing.files.read(entry.name)
-
-    with pytest.raises(UserError, match=r"set\..*(expected a whole archive|none of the files)"):
-        read_all()
+def test_other_processes_read_the_files(tmp_path: Path, name: str) -> None:
+    files = {f"a/{number}.png": b"%d" % number for number in range(4)}
+    tree = archive_tree((zipped if name == "set.zip" else tarred)(tmp_path / name, files))
+    assert tree.files.read("a/3.png") == b"3"
+    code = "import pickle, sys; f = pickle.load(sys.stdin.buffer); print(*(f.read(f'a/{n}.png') for n in (2, 0, 3)))"
+    command = [sys.executable, "-c", code]
+    for _ in range(2):
+        assert subprocess.check_output(command, input=pickle.dumps(tree.files)) == b"b'2' b'0' b'3'\n"
 
 
-def test_an_encrypted_zip(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "set.zip", {"a/1.png": b"1"})
-    content = bytearray(path.read_bytes())
-    place = content.index(b"PK\1\2")
-    content[place + 8] |= 1
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"set.zip is encrypted: expected an archive without a password"):
-        archive_tree(path)
+def test_paths_in_a_manifest_inside(tmp_path: Path) -> None:
+    table = b"image,label\n../images/1.png,x\n3,y\n..\\images\\2,x\n/etc/passwd,x\n../../../images/1.png,x\n"
+    files = {
+        "set/tables/t.csv": table,
+        "set/images/1.png": b"1",
+        "set/images/2.png": b"2",
+        "set/tables/more/3.png": b"3",
+    }
+    found = read_listing(zipped(tmp_path / "set.zip", files), ImagesConfig(label_column="label"))
+    assert [(entry.name, entry.label) for entry in found.entries] == [
+        *(("set/images/1.png", "x"), ("set/tables/more/3.png", "y"), ("set/images/2.png", "x"))
+    ]
+    assert found.missing == ("/etc/passwd", "../../../images/1.png")
+    assert [found.files.read(entry.name) for entry in found.entries] == [b"1", b"3", b"2"]
 
 
-def test_an_archive_that_is_gone(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "set.zip", {"a/1.png": b"1"})
-    tree = archive_tree(path)
-    path.unlink()
-    with pytest.raises(UserError, match=r"set.zip does not exist any more"):
-        tree.files.read("a/1.png")
+def test_two_manifests_inside(tmp_path: Path) -> None:
+    files = {"a.csv": b"image,label\n1,x\n", "b.csv": b"image,label\n1,y\n", "images/1.png": b"1"}
+    with pytest.raises(UserError, match=r"^set.zip has 2 manifests, a.csv, b.csv: expected one only$"):
+        read_listing(zipped(tmp_path / "set.zip", files), ImagesConfig())

@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from own_layouts import listed, made, summary
 
 from thimble.data.own.layouts import read_listing
-from thimble.data.own.listing import Listing
 from thimble.data.own.settings import ImagesConfig
 from thimble.errors import UserError
-
-
-def made(folder: Path, names: Iterable[str]) -> Path:
-    """A folder of empty files; a name that ends with "/" is a folder."""
-    for name in names:
-        path = folder / name
-        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
-        if not name.endswith("/"):
-            path.touch()
-    return folder
-
-
-def listed(folder: Path, names: Iterable[str], **settings: object) -> Listing:
-    return read_listing(made(folder, names), ImagesConfig(**settings))  # type: ignore[arg-type]
-
-
-def summary(listing: Listing) -> list[tuple[str, str, str | None]]:
-    return [(entry.name, entry.label, entry.part) for entry in listing.entries]
 
 
 def test_folders_are_classes_in_natural_order(tmp_path: Path) -> None:
@@ -41,57 +22,20 @@ def test_folders_are_classes_in_natural_order(tmp_path: Path) -> None:
     assert (found.title, found.place, found.layout) == ("photos", str(tmp_path / "photos"), "class folders")
 
 
-PARTS = {
-    "train": ["train", "training", "Train_Images", "train2017", "TRAIN-set", "trn"],
-    "val": ["val", "valid", "validation", "dev", "Val Data", "val2017"],
-    "test": ["test", "testing", "Test_Set", "eval"],
-}
-
-
-@pytest.mark.parametrize(("part", "name"), [(part, name) for part, names in PARTS.items() for name in names])
-def test_the_parts_have_many_names(tmp_path: Path, part: str, name: str) -> None:
-    other = "test" if part == "train" else "train"
-    found = listed(tmp_path / "x", [f"{name}/a/1.png", f"{name}/b/2.png", f"{other}/a/3.png", f"{other}/b/4.png"])
-    assert {entry.part for entry in found.entries if entry.name.startswith(f"{name}/")} == {part}
-    assert found.classes == ("a", "b")
-    assert other in found.layout
-    assert name in found.layout
-
-
-def test_eval_beside_test_validates(tmp_path: Path) -> None:
-    found = listed(tmp_path / "x", [f"{part}/{label}/1.png" for part in ("train", "eval", "test") for label in "ab"])
-    assert [entry.part for entry in found.entries] == ["val", "val", "test", "test", "train", "train"]
-
-
-def test_parts_inside_each_class(tmp_path: Path) -> None:
-    found = listed(tmp_path / "x", [f"{label}/{part}/1.png" for part in ("train", "test") for label in ("cat", "dog")])
-    assert summary(found) == [
-        ("cat/test/1.png", "cat", "test"),
-        ("cat/train/1.png", "cat", "train"),
-        ("dog/test/1.png", "dog", "test"),
-        ("dog/train/1.png", "dog", "train"),
-    ]
-
-
-def test_classes_that_are_called_like_parts(tmp_path: Path) -> None:
-    found = listed(tmp_path / "x", ["train/1.jpg", "bus/1.jpg", "test/1.jpg"])
-    assert found.classes == ("bus", "test", "train")
-    nested = listed(tmp_path / "y", ["train/left/1.jpg", "bus/left/1.jpg"])
-    assert nested.classes == ("bus", "train")
-
-
-def test_folders_beside_the_parts_are_no_classes(tmp_path: Path) -> None:
-    found = listed(tmp_path / "x", ["train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png", "icons/i.png"])
-    assert found.classes == ("a", "b")
-    assert found.skipped == {"outside the parts": 1}
-
-
 def test_wrapping_folders_are_looked_through(tmp_path: Path) -> None:
     names = ["photos/v1/a/1.jpg", "photos/v1/b/2.jpg", "__MACOSX/photos/v1/a/._1.jpg", "photos/v1/c/"]
     found = listed(tmp_path / "x", names)
     assert summary(found) == [("photos/v1/a/1.jpg", "a", None), ("photos/v1/b/2.jpg", "b", None)]
     assert found.classes == ("a", "b", "c")
     assert found.skipped == {"of the operating system": 1}
+
+
+@pytest.mark.parametrize("wrap", ["set/", "a b/c/d/"])
+@pytest.mark.parametrize("part", ["", "train/"])
+def test_a_wrapping_folder_with_an_image_in_it(tmp_path: Path, wrap: str, part: str) -> None:
+    found = listed(tmp_path / "x", [f"{wrap}{part}{label}/1.png" for label in "ab"] + [f"{wrap}logo.png"])
+    assert found.classes == ("a", "b")
+    assert sum(found.skipped.values()) == 1
 
 
 def test_the_only_class_is_no_wrapping_folder(tmp_path: Path) -> None:
@@ -135,6 +79,37 @@ def test_a_class_at_different_places_in_the_parts_is_one_class(tmp_path: Path) -
     assert any("Class Cap is in different places in the parts" in note for note in found.notes)
 
 
+def test_the_only_class_may_have_classes(tmp_path: Path) -> None:
+    found = listed(tmp_path / "x", ["cat/1.jpg", "cat/grey/2.jpg"])
+    assert found.classes == ("cat",)
+    assert found.notes == (
+        "The first folder is the only class; --class-level 0 takes the 2 folders that hold the images.",
+    )
+
+
+def test_leaves_without_images_are_classes_too(tmp_path: Path) -> None:
+    names = ["train/A/a/1.png", "train/A/b/1.png", "train/A/c/", "val/B/d/", "val/A/a/1.png", "val/B/"]
+    assert listed(tmp_path / "x", names, class_level=0).classes == ("a", "b", "c", "d")
+    assert listed(tmp_path / "x", names, class_level=2).classes == ("a", "b", "c", "d")
+    assert listed(tmp_path / "x", names).classes == ("A", "B")
+
+
+def test_accents_are_the_same_however_they_are_stored(tmp_path: Path) -> None:
+    found = listed(
+        tmp_path / "x", ["train/Cafe\u0301/1.png", "train/Tee/1.png", "test/Caf\xe9/1.png", "test/Tee/1.png"]
+    )
+    assert found.classes == ("Café", "Tee")
+    assert found.notes == ()
+    assert Counter(entry.label for entry in found.entries) == {"Café": 2, "Tee": 2}
+
+
+def test_a_table_beside_the_class_folders_is_told(tmp_path: Path) -> None:
+    found = listed(tmp_path / "x", ["a/1.png", "b/1.png", "classes.csv"])
+    assert found.notes == ("classes.csv is not used: the folders' names are the labels.",)
+    found = listed(tmp_path / "x", ["more\n.tsv"])
+    assert found.notes == ("classes.csv and 1 more are not used: the folders' names are the labels.",)
+
+
 def test_empty_classes_are_classes(tmp_path: Path) -> None:
     found = listed(
         tmp_path / "x", ["train/a/1.png", "train/b/1.png", "train/c/", "val/a/1.png", "val/d/", ".git/x.png"]
@@ -175,6 +150,23 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
 def test_no_images(tmp_path: Path, names: list[str]) -> None:
     with pytest.raises(UserError, match=r"^.*/x has no images.*: expected files with endings such as .jpg or .png"):
         listed(tmp_path / "x", [*names, ".hidden"])
+
+
+def test_one_image(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"/x has one image and no folders with images: expected a folder for each cl"):
+        listed(tmp_path / "x", ["1.jpg"])
+
+
+def test_one_folder_is_one_class(tmp_path: Path) -> None:
+    assert listed(tmp_path / "x", ["photos/1.jpg", "photos/2.jpg"]).classes == ("photos",)
+    assert listed(tmp_path / "y", ["all/photos/1.jpg", "all/photos/2.jpg"]).classes == ("photos",)
+
+
+def test_messages_are_one_line_whatever_the_names(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as found:
+        listed(tmp_path / "a\nb\x1b[2J", ["1.jpg"])
+    assert "\n" not in str(found.value)
+    assert "\x1b" not in str(found.value)
 
 
 def test_images_without_folders(tmp_path: Path) -> None:

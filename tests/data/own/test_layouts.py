@@ -91,8 +91,9 @@ def test_a_folder_with_a_manifest_and_no_classes(folder: Path, tmp_path: Path) -
         ("images/2.png", "x"),
     ]
     (root / "more.csv").write_text("image,label\n0,x\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"has 2 manifests: expected --data MANIFEST.csv"):
-        read_listing(root, ImagesConfig(image_column="image"))
+    for config in (ImagesConfig(), ImagesConfig(image_column="image")):
+        with pytest.raises(UserError, match=r"has 2 manifests, labels.csv, more.csv: expected --data .*/labels.csv$"):
+            read_listing(root, config)
 
 
 def test_columns_are_for_manifests_and_levels_for_folders(folder: Path) -> None:
@@ -113,3 +114,89 @@ def test_a_file_of_no_known_kind(tmp_path: Path, content: bytes) -> None:
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere does not exist: expected a folder of images, a manifest"):
         read_listing(tmp_path / "nowhere", ImagesConfig())
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.xz"])
+def test_the_same_names_are_the_same_dataset(folder: Path, kind: str) -> None:
+    path = folder.parent / f"packed.{kind}"
+    names = sorted(NAMES)
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for name in names:
+                file.write(folder / name, name)
+    else:
+        with tarfile.open(path, "w:xz" if kind == "tar.xz" else "w") as tar:
+            for name in names:
+                tar.add(folder / name, name)
+    config = ImagesConfig()
+    first, second = read_listing(folder, config), read_listing(path, config)
+    assert [(entry.name, entry.label, entry.part) for entry in first.entries] == [
+        (entry.name, entry.label, entry.part) for entry in second.entries
+    ]
+    assert scan(first, config).checksum == scan(second, config).checksum
+
+
+def test_an_archive_of_another_ending(folder: Path) -> None:
+    path = packed(folder, "zip")
+    for name in ("set.ZIP", "set.photos", "set"):
+        copy = folder.parent / "copies" / name
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+        assert len(read_listing(copy, ImagesConfig()).entries) == len(NAMES)
+
+
+def test_asked_columns_make_a_table_a_manifest(folder: Path) -> None:
+    rows = "".join(f"{name},{number % 2}\n" for number, name in enumerate(NAMES))
+    (folder / "meta.csv").write_text("photo,age\n" + rows, encoding="utf-8")
+    found = read_listing(folder, ImagesConfig(image_column="photo", label_column="age"))
+    assert found.classes == ("0", "1")
+    plain = read_listing(folder, ImagesConfig())
+    assert plain.classes == ("a", "b")
+    assert plain.notes == ("meta.csv is not used: the folders' names are the labels.",)
+
+
+def test_one_table_and_parts_without_classes(tmp_path: Path) -> None:
+    root = write(tmp_path / "x", {"train/1.jpg": b"", "train/2.jpg": b"", "test/3.jpg": b""})
+    (root / "train.csv").write_text("id,label\n1,x\n2.jpg,y\n", encoding="utf-8")
+    found = read_listing(root, ImagesConfig())
+    assert [(entry.name, entry.label) for entry in found.entries] == [("train/1.jpg", "x"), ("train/2.jpg", "y")]
+
+
+def test_links_that_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "loop").symlink_to("loop")
+    with pytest.raises(UserError, match=r"/x has no images, and 1 other file: expected files with endings such as"):
+        read_listing(tmp_path / "x", ImagesConfig())
+    (tmp_path / "gone").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"/gone does not exist: expected a file$"):
+        read_listing(tmp_path / "gone", ImagesConfig())
+
+
+def test_a_folder_that_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(UserError, match=r"^cannot read .*/set: Permission denied; expected a readable folder$"):
+        read_listing(folder, ImagesConfig())
+
+
+def test_nothing_is_written(folder: Path) -> None:
+    path = packed(folder, "tar")
+    before = {each: each.stat().st_mtime_ns for each in [*folder.rglob("*"), path, folder.parent]}
+    for each in (folder, path):
+        listing = read_listing(each, ImagesConfig())
+        for entry in listing.entries:
+            listing.files.read(entry.name)
+    assert before == {each: each.stat().st_mtime_ns for each in [*folder.rglob("*"), path, folder.parent]}
+
+
+@pytest.mark.parametrize("wrap", ["", "set/"])
+def test_a_picture_beside_the_table_is_no_class(tmp_path: Path, wrap: str) -> None:
+    table = b"image,label\n1,x\n2,y\n"
+    contents = {"logo.png": b"", "images/1.png": b"", "images/2.png": b"", "labels.csv": table}
+    root = write(tmp_path / "x", {wrap + name: content for name, content in contents.items()})
+    found = read_listing(root, ImagesConfig())
+    assert [(entry.name.removeprefix("set/"), entry.label) for entry in found.entries] == [
+        *(("images/1.png", "x"), ("images/2.png", "y"))
+    ]

@@ -98,6 +98,59 @@ def test_parts_and_groups(place: Path) -> None:
         read(place, "image,label,split\na,x,fold3\n")
 
 
+def test_unknown_and_blank_parts(place: Path) -> None:
+    found = read(place, "image,label,set\na,x,TRAIN\nb.png,y, \nc 1,y,eval\n")
+    assert [entry.part for entry in found.entries] == ["train", None, "test"]
+    found = read(place, "image,label,split\na,x,train\nb.png,y,eval\nc 1,y,test\n")
+    assert [entry.part for entry in found.entries] == ["train", "val", "test"]
+    with pytest.raises(UserError, match=r"column split: 'a\\+nb' is no part; expected train, val or test, or nothing$"):
+        read(place, 'image,label,split\na,x,train\nb,y,"a\nb"\n')
+
+
+def test_groups_that_are_blank(place: Path) -> None:
+    text = "image,label,group\na,x,\nc 1,y, \n"
+    assert [entry.group for entry in read(place, text).entries] == [None, None]
+    with pytest.raises(UserError, match=r"^--group group gives no group to any of the images, such as images/a.jpg"):
+        read(place, text, group="group")
+
+
+def test_the_folder_of_the_same_part(place: Path) -> None:
+    for name in ("train/1.jpg", "test/1.jpg"):
+        (place / name).parent.mkdir()
+        (place / name).touch()
+    found = read(place, "image,label,split\n1.jpg,x,test\n1,y,train\n")
+    assert [(entry.name, entry.label) for entry in found.entries] == [("test/1.jpg", "x"), ("train/1.jpg", "y")]
+    assert rows(read(place, "image,label\n1.jpg,x\n", "train.csv")) == [("train/1.jpg", "x")]
+    with pytest.raises(UserError, match=r"lists 1.jpg, which is in several folders, test and train: expected paths"):
+        read(place, "image,label\n1.jpg,x\n")
+
+
+def test_accents_of_labels_are_the_same_however_they_are_stored(place: Path) -> None:
+    assert read(place, "image,label\na,Cafe\u0301\nb,Caf\xe9\n").classes == ("Café",)
+
+
+def test_no_row_is_of_use(place: Path) -> None:
+    for text in ("image,label\n", "image,label\na,\n,x\n"):
+        with pytest.raises(UserError, match=r"^images.csv has no row with an image and a label: expected one for each"):
+            read(place, text)
+    with pytest.raises(UserError, match=r"^images.csv gives each of its 2 images several labels, parts or groups: exp"):
+        read(place, "image,label\na,x\na,y\nb,x\nb,y\n")
+
+
+@pytest.mark.parametrize("name", ["a\nb.csv", "\x1b[2J.csv"])
+def test_messages_are_one_line_whatever_the_name(place: Path, name: str) -> None:
+    for text in ("", "image,label\n", "image\nx", "a,b\nc,d\n", "image,label\nno,x\n", "image,label,split\na,x,no\n"):
+        with pytest.raises(UserError) as found:
+            read(place, text, name)
+        assert str(found.value).isprintable()
+
+
+def test_a_large_table(place: Path) -> None:
+    lines = "".join(f"{number}.jpg,x\n" for number in range(20_000))
+    found = read(place, "image,label\na.jpg,x\n" + lines)
+    assert len(found.missing) == 20_000
+
+
 def test_absolute_paths_and_those_above(place: Path) -> None:
     sub = place / "tables"
     sub.mkdir()
@@ -125,8 +178,8 @@ def test_named_columns(place: Path) -> None:
     [
         ("image,label,label\na,x,y\n", r"has 2 columns named label: expected one"),
         ("image\na\n", r"has one column, 'image': expected at least two"),
-        ("", r"has one column, '': expected at least two"),
-        (b"\x89PNG\0\0\0", r"is no text: expected a table"),
+        ("", r"is empty: expected at least two"),
+        (b"\x89PNG\0\0\0", r"is no text in UTF-8, nor in UTF-16 .*: expected a table"),
         ("image,label\na,x,y\n", r"line 2: 3 values, but 2 column names; expected values with a ',' inside"),
         ("image,label\nno.jpg,x\nnor.jpg,y\n", r"lists 2 images, none of which exists, such as no.jpg: expected paths"),
         (codecs.BOM_UTF16_LE + b"a", r"is damaged: expected utf-16 text"),

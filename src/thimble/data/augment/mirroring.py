@@ -2,7 +2,7 @@
 
 The rule asks a classifier that needs no training. Each image takes the class of the image most like it, once as it is
 and once mirrored. If mirrored images find their class less than half as often, mirroring would teach something false.
-docs/own_images.md has the shares on eight datasets, and what mirroring did to their accuracy.
+docs/log.md has the shares on eight datasets, and what mirroring did to the accuracy of some.
 """
 
 from __future__ import annotations

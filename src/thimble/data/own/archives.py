@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import stat
+import sys
 import tarfile
 import weakref
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,15 +19,17 @@ from typing import IO, TYPE_CHECKING, Any
 from thimble.data.image_paths import image_endings, natural
 from thimble.data.opening import MOST_FILE_BYTES
 from thimble.errors import UserError
+from thimble.system.files import open_file
 
 from .listing import Files
-from .trees import OTHER, TABLES, Tree, why_skipped
+from .trees import OTHER, TABLES, Tree, ending_of, why_skipped
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError, NotImplementedError, RuntimeError)
-"""What the standard library raises of a damaged or encrypted archive."""
+_CHUNK = 1 << 20
+_SAYS_UTF_8 = 0x800
+_LINKS, _OTHERS = "links in an archive", "pipes and devices in an archive"
 
 
 @dataclass(frozen=True)
@@ -95,31 +99,45 @@ class TarFiles(Files):
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a .zip or a .tar, by its content."""
-    with _damage(path, path.name):
-        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    """Whether a file is a .zip or a .tar, by its content.
+
+    Raises:
+        UserError: it cannot be read, or is no regular file.
+    """
+    with open_file(path, sys.maxsize):  # a pipe would block, and a device never end
+        pass
+    with _damage(path):
+        return _is_zip(path) or tarfile.is_tarfile(path)
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a file is a .zip, or half of one: not a .tar that has one at its end, which would look like one."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start == b"PK\3\4" or (zipfile.is_zipfile(path) and (start[:2] == b"PK" or not tarfile.is_tarfile(path)))
 
 
 def archive_tree(path: Path) -> Tree:
     """List the files in an archive.
 
-    Files that occur twice count once, the last; links are skipped.
+    Files that occur twice count once, the last. Links are skipped, but hard links in a .tar, which mean another of its
+    files.
 
     Raises:
         UserError: it is damaged or encrypted.
     """
     skipped: Counter[str] = Counter()
-    with _damage(path, path.name):
-        if zipfile.is_zipfile(path):
+    with _damage(path):
+        if _is_zip(path):
             members, folders = _zip_members(path, skipped)
             files: Files = ZipFiles(path.absolute(), {name: member.where for name, member in members.items()})
             ordered = sorted(members, key=lambda name: [natural(part) for part in name.split("/")])
         else:
             members, folders = _tar_members(path, skipped)
             files = TarFiles(path.absolute(), {name: member.where for name, member in members.items()})
-            ordered = list(members)
+            ordered = sorted(members, key=lambda name: members[name].where)  # as they are read fastest
     endings = image_endings()
-    kinds = {name: os.path.splitext(name)[1].lower() for name in ordered}
+    kinds = {name: ending_of(name) for name in ordered}
     images = {name: members[name].signature for name in ordered if kinds[name] in endings}
     tables = tuple(name for name in ordered if kinds[name] in TABLES)
     others = tuple(name for name in ordered if kinds[name] not in endings and kinds[name] not in TABLES)
@@ -135,11 +153,14 @@ def _zip_members(path: Path, skipped: Counter[str]) -> tuple[dict[str, _Member],
     folders: list[str] = []
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            name = _clean(info.filename, skipped, count=not info.is_dir())
+            name = _clean(_spelled(info), skipped, count=not info.is_dir())
             if name is None:
                 continue
             if info.is_dir():
                 folders.append(name)
+                continue
+            if stat.S_ISLNK(info.external_attr >> 16):  # its content is a path
+                skipped[_LINKS] += 1
                 continue
             if info.flag_bits & 1:
                 raise UserError(f"{path} is encrypted: expected an archive without a password")
@@ -162,10 +183,31 @@ def _tar_members(path: Path, skipped: Counter[str]) -> tuple[dict[str, _Member],
                 found.pop(name, None)  # the last one counts, and its place
                 signature = f"{info.size} {info.mtime:g} {status.st_size} {status.st_mtime_ns}"
                 found[name] = _Member(name, (info.offset_data, info.size), signature)
+            elif info.islnk() and (target := _clean(info.linkname, Counter(), count=False)) in found:
+                found[name] = _Member(name, found[target].where, found[target].signature)
             else:
-                skipped["links in an archive"] += 1
+                skipped[
+                    "sparse files in an archive"
+                    if info.isreg()
+                    else _LINKS
+                    if info.issym() or info.islnk()
+                    else _OTHERS
+                ] += 1
             archive.members = []  # type: ignore[attr-defined]  # a million of them would need a gigabyte
+        if not isinstance(archive.fileobj, io.BufferedReader):  # a checksum at the end of the compressed file
+            while archive.fileobj is not None and archive.fileobj.read(_CHUNK):
+                pass
     return found, folders
+
+
+def _spelled(info: zipfile.ZipInfo) -> str:
+    """A file's name in a .zip; macOS writes UTF-8 without saying so."""
+    if info.flag_bits & _SAYS_UTF_8 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def _clean(name: str, skipped: Counter[str], *, count: bool) -> str | None:
@@ -202,13 +244,22 @@ def _uncompressed(path: Path) -> IO[bytes]:
 
 
 @contextmanager
-def _damage(path: Path, name: str) -> Iterator[None]:
+def _damage(path: Path, name: str = "") -> Iterator[None]:
+    """Say which archive, and which file in it, cannot be read.
+
+    Raises:
+        UserError: the block raised an error.
+    """
     try:
         yield
+    except UserError:
+        raise
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist any more: expected the archive that was listed") from error
     except PermissionError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; expected a readable archive") from error
-    except _DAMAGE as error:
+    except Exception as error:  # for damage, nearly anything is raised: LZMAError, struct.error, ...
         reason = " ".join(str(error).split())[:100] or type(error).__name__
+        if not name:
+            raise UserError(f"{path} is damaged or cut off ({reason}): expected a whole archive") from error
         raise UserError(f"{name} cannot be read from {path} ({reason}): expected a whole archive") from error

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from thimble.data.image_paths import natural
+from thimble.data.image_paths import composed, natural
 from thimble.errors import UserError
 from thimble.system.names import shown
 
 from .listing import PARTS, Entry, Listing, Part
 from .part_names import parts_of
 from .settings import ImagesConfig
-from .trees import Tree
+from .trees import OTHER, FolderFiles, Tree
 
 _BESIDE = "beside the class folders"
 _OUTSIDE = "outside the parts"
@@ -33,12 +33,33 @@ class _Parts:
     level: int
     names: dict[str, Part]
 
-    def split(self, folders: Path) -> tuple[Part | None, Path]:
-        """An image's part, and the folders that hold it without the part's; no part if it is outside."""
-        if not self.names:
+
+@dataclass(frozen=True)
+class _Shape:
+    """What the folders of a path mean.
+
+    Attributes:
+        wrapping: the number of folders around all others.
+        repeated: folders that have one folder, of the same name, as in ``seg_train/seg_train``: it counts once.
+        parts: the parts.
+    """
+
+    wrapping: int
+    repeated: frozenset[str]
+    parts: _Parts
+
+    def cut(self, folders: Path) -> Path:
+        """The folders without those around and the repeated one."""
+        folders = folders[self.wrapping :]
+        return folders[1:] if folders and folders[0] in self.repeated else folders
+
+    def split(self, folders: Path) -> tuple[Part | None, Path] | None:
+        """An image's part, and the folders that hold it without the part's; None if it is outside the parts."""
+        folders, level = self.cut(folders), self.parts.level
+        if not self.parts.names:
             return None, folders
-        name = folders[self.level] if len(folders) > self.level else ""
-        return self.names.get(name), folders[: self.level] + folders[self.level + 1 :]
+        part = self.parts.names.get(folders[level]) if len(folders) > level else None
+        return None if part is None else (part, folders[:level] + folders[level + 1 :])
 
 
 def class_folder_listing(tree: Tree, config: ImagesConfig) -> Listing:
@@ -51,105 +72,154 @@ def class_folder_listing(tree: Tree, config: ImagesConfig) -> Listing:
     Raises:
         UserError: there are no images, or not in folders of the asked level.
     """
-    paths = {name: tuple(name.split("/")) for name in tree.images}
-    _require_folders(tree, paths.values())
-    wrapping = _wrapping(paths.values())
-    parts = _find_parts({path[wrapping:-1] for path in paths.values()})
-    skipped = Counter(tree.skipped)
+    held = Counter(name.rpartition("/")[0] for name in tree.images)
+    _require_folders(tree, held)
+    shape = _shape_of({_path(folder) for folder in held})
+    _require_classes(tree, held, shape)
     level = 1 if config.class_level is None else config.class_level
+    skipped = Counter(tree.skipped)
     chosen: dict[str, tuple[Part | None, Path]] = {}
-    depths: Counter[int] = Counter()
-    for name, path in paths.items():
-        part, folders = parts.split(path[wrapping:-1])
-        if parts.names and part is None:
-            skipped[_OUTSIDE] += 1
+    inside: set[Path] = set()
+    for folder, count in held.items():
+        place = shape.split(_path(folder))
+        if place is None:
+            skipped[_OUTSIDE] += count
             continue
-        depths[len(folders)] += 1
+        part, folders = place
+        inside.add(folders)
         if len(folders) < max(level, 1):
-            skipped[_BESIDE] += 1
+            skipped[_BESIDE] += count
         else:
-            chosen[name] = part, folders[:level] if level else folders
+            chosen[folder] = part, folders[:level] if level else folders
+    deepest = max(len(folders) for folders in inside)
     if not chosen:
-        deepest = max(depths, default=0)
         raise UserError(
             f"{shown(tree.place)} has no images {level} folders deep: expected --class-level from 1 to {deepest}, or 0"
             " for the folders that hold the images"
         )
-    empty = _empty_folders(tree, wrapping, parts, level, {folders for _, folders in chosen.values()})
-    labels = _labels([*chosen.values(), *empty])
+    used = {folders for _, folders in chosen.values()}
+    labels = _labels([*chosen.values(), *_empty_folders(tree, shape, level, used)])
+    label_of = {folder: (labels[folders], part) for folder, (part, folders) in chosen.items()}
     entries = tuple(
-        Entry(name, labels[folders], part, None, tree.images[name]) for name, (part, folders) in chosen.items()
+        Entry(name, *label_of[folder], None, signature)
+        for name, signature in tree.images.items()
+        if (folder := name.rpartition("/")[0]) in label_of
     )
     classes = tuple(sorted(set(labels.values()), key=natural))
-    notes = [
-        *_about_depth(config, depths, chosen, paths, wrapping, parts),
-        *_about_moved(labels),
-        *_about_case(classes),
-    ]
-    layout = _layout(parts, level)
-    return Listing(tree.title, layout, entries, classes, tree.files, skipped, (), tuple(notes), tree.place)
+    notes = [*_about_tables(tree), *_about_moved(labels), *_about_case(classes)]
+    if config.class_level is None:
+        notes[:0] = _about_depth(len(used), {folders for folders in inside if folders})
+    return Listing(
+        tree.title, _layout(shape.parts, level), entries, classes, tree.files, +skipped, (), tuple(notes), tree.place
+    )
 
 
-def _require_folders(tree: Tree, paths: Iterable[Path]) -> None:
+def has_class_folders(tree: Tree) -> bool:
+    """Whether images are in at least two folders that may be classes: not only in folders such as train and test."""
+    held = {name.rpartition("/")[0] for name in tree.images} - {""}
+    shape = _shape_of({_path(folder) for folder in held})
+    places = [place for folder in held if (place := shape.split(_path(folder))) is not None]
+    return len({folders[0] for _, folders in places if folders}) > 1 and not _only_parts(shape, held)
+
+
+def _path(folder: str) -> Path:
+    return tuple(folder.split("/")) if folder else ()
+
+
+def _require_folders(tree: Tree, held: Iterable[str]) -> None:
     if not tree.images:
-        others = f" among {tree.skipped['not images']:,} files" if tree.skipped.get("not images") else ""
+        num_others = tree.skipped.get(OTHER, 0)
+        others = f", and {num_others:,} other {'file' if num_others == 1 else 'files'}" if num_others else ""
         raise UserError(
             f"{shown(tree.place)} has no images{others}: expected files with endings such as .jpg or .png, in a folder"
             " for each class"
         )
-    if all(len(path) == 1 for path in paths):
-        tables = f", or a manifest: --data {shown(tree.place)}/{shown(tree.tables[0])}" if tree.tables else ""
+    if not any(held):
+        count = f"{len(tree.images):,} images" if len(tree.images) > 1 else "one image"
         raise UserError(
-            f"{shown(tree.place)} has {len(tree.images):,} images and no folders with images: expected a folder for"
-            f" each class{tables}"
+            f"{shown(tree.place)} has {count} and no folders with images: expected a folder for each"
+            f" class{_or_manifest(tree)}"
         )
 
 
-def _wrapping(paths: Iterable[Path]) -> int:
+def _require_classes(tree: Tree, held: Iterable[str], shape: _Shape) -> None:
+    if _only_parts(shape, held):
+        names = ", ".join(sorted({shown(shape.cut(_path(folder))[0]) for folder in held if folder}))
+        raise UserError(
+            f"{shown(tree.place)} has images directly in {names}, without class folders: expected a folder for each"
+            f" class in each{_or_manifest(tree)}"
+        )
+
+
+def _or_manifest(tree: Tree) -> str:
+    """The advice to use a manifest, if there is one on disk."""
+    on_disk = tree.tables and isinstance(tree.files, FolderFiles)
+    return f", or a manifest: --data {shown(tree.place)}/{shown(tree.tables[0])}" if on_disk else ""
+
+
+def _only_parts(shape: _Shape, held: Iterable[str]) -> bool:
+    """Whether the folders are named like parts, train among them, and have no folders for classes."""
+    paths = {shape.cut(_path(folder)) for folder in held} - {()}
+    if shape.parts.names or any(len(path) > 1 for path in paths):
+        return False
+    found = parts_of(path[0] for path in paths)
+    return len(found) == len(paths) and "train" in found.values()
+
+
+def _shape_of(paths: set[Path]) -> _Shape:
+    """Find out what the folders that hold images mean."""
+    wrapping = _wrapping(paths)
+    cut = {path[wrapping:] for path in paths} - {()}
+    tops = {path[0] for path in cut}
+    below = {top: {path[1:2] for path in cut if path[0] == top} for top in parts_of(tops)}
+    repeated = frozenset(top for top, found in below.items() if found == {(top,)})
+    return _Shape(wrapping, repeated, _find_parts({path[1:] if path[0] in repeated else path for path in cut}))
+
+
+def _wrapping(folders: set[Path]) -> int:
     """The number of folders around all others, as unpacked archives have them: not parts, nor the only class."""
-    folders = {path[:-1] for path in paths}
     count = 0
     while True:
-        tops = {folder[count] if len(folder) > count else None for folder in folders}
-        (top,) = tops if len(tops) == 1 else (None,)
-        if top is None or parts_of([top]) or any(len(folder) == count + 1 for folder in folders):
+        tops = {folder[count] for folder in folders if len(folder) > count}
+        if len(tops) != 1 or parts_of(tops):
+            return count
+        below = {folder[count + 1 : count + 2] for folder in folders if len(folder) > count}
+        if () in below and len(below) < 3 and not parts_of(name for (name,) in below - {()}):
             return count
         count += 1
 
 
 def _find_parts(folders: set[Path]) -> _Parts:
     """Find parts among the folders that hold images: at the top, or below each class."""
-    tops = {folder[0] for folder in folders if folder}
+    tops = {folder[0] for folder in folders}
     named = parts_of(tops)
     below = {name: {folder[1] for folder in folders if len(folder) > 1 and folder[0] == name} for name in named}
-    named = {name: part for name, part in named.items() if below[name]}
-    if named and (len(named) == len(tops) or _share_classes(named, below)):
+    if any(below.values()) and (len(named) == len(tops) or _hold_classes(named, below)):
         return _Parts(0, named)
-    seconds = {folder[1] if len(folder) > 1 else "" for folder in folders if folder}
+    seconds = {folder[1] if len(folder) > 1 else "" for folder in folders}
     inner = parts_of(seconds)
     if len(set(inner.values())) > 1 and len(inner) == len(seconds):
         return _Parts(1, inner)
     return _Parts(0, {})
 
 
-def _share_classes(named: dict[str, Part], below: dict[str, set[str]]) -> bool:
-    """Whether there are training and other parts with a class in common, so that folders beside them are no classes."""
+def _hold_classes(named: dict[str, Part], below: dict[str, set[str]]) -> bool:
+    """Whether the training part has classes and there are other parts, so that folders beside them are no classes."""
     trained = {label for name, part in named.items() if part == "train" for label in below[name]}
     others = {label for name, part in named.items() if part != "train" for label in below[name]}
-    return bool(trained & others)
+    return bool(trained & others) or (len(trained) > 1 and len(set(named.values())) > 1)
 
 
-def _empty_folders(
-    tree: Tree, wrapping: int, parts: _Parts, level: int, used: set[Path]
-) -> list[tuple[Part | None, Path]]:
+def _empty_folders(tree: Tree, shape: _Shape, level: int, used: set[Path]) -> list[tuple[Part | None, Path]]:
     """The folders that stand for classes without images, with their parts."""
-    found = {tuple(name.split("/")) for name in tree.folders}
+    found = {_path(name) for name in tree.folders}
     holders = set() if level else {folder[:end] for folder in found for end in range(len(folder))}
     empty: dict[Path, Part | None] = {}
     for folder in found - holders:
-        part, rest = parts.split(folder[wrapping:])
-        if parts.names and (part is None or len(folder) <= wrapping + parts.level):
+        place = shape.split(folder)
+        if place is None or len(folder) <= shape.wrapping:
             continue
+        part, rest = place
         if rest and (not level or len(rest) == level) and rest not in used:
             empty[rest] = part
     return [(part, folder) for folder, part in empty.items()]
@@ -158,7 +228,8 @@ def _empty_folders(
 def _labels(placed: Iterable[tuple[Part | None, Path]]) -> dict[Path, str]:
     """Each folder's class: its own name; or its path, if two folders of one part have the same name.
 
-    Folders of one name in different places of different parts are one class.
+    Folders of one name in different places of different parts are one class. So are names of the same letters: macOS
+    stores an é as an e and an accent.
     """
     places: dict[tuple[Part | None, str], set[Path]] = {}
     folders: dict[Path, None] = {}
@@ -166,41 +237,35 @@ def _labels(placed: Iterable[tuple[Part | None, Path]]) -> dict[Path, str]:
         places.setdefault((part, folder[-1]), set()).add(folder)
         folders[folder] = None
     clash = any(len(found) > 1 for found in places.values())
-    return {folder: "/".join(folder) if clash else folder[-1] for folder in folders}
+    return {folder: composed("/".join(folder) if clash else folder[-1]) for folder in folders}
 
 
 def _about_moved(labels: dict[Path, str]) -> Iterator[str]:
     """Tell of classes whose folders are in other places in other parts."""
     seen: dict[str, Path] = {}
     for folder, label in labels.items():
-        first = seen.setdefault(label, folder)
-        if first != folder:
-            places = f"{shown('/'.join(first))} and {shown('/'.join(folder))}"
-            yield f"Class {shown(label)} is in different places in the parts: {places}."
+        first, second = shown(composed("/".join(seen.setdefault(label, folder)))), shown(composed("/".join(folder)))
+        if first != second:
+            yield f"Class {shown(label)} is in different places in the parts: {first} and {second}."
 
 
-def _about_depth(
-    config: ImagesConfig,
-    depths: Counter[int],
-    chosen: dict[str, tuple[Part | None, Path]],
-    paths: dict[str, Path],
-    wrapping: int,
-    parts: _Parts,
-) -> Iterator[str]:
+def _about_depth(num_classes: int, leaves: set[Path]) -> Iterator[str]:
     """Say so if deeper folders could be classes too."""
-    deepest = max(depths)
-    if config.class_level is not None or deepest == 1:
+    deepest = max(len(leaf) for leaf in leaves)
+    if len(leaves) <= num_classes:
         return
-    num_classes = len({folders for _, folders in chosen.values()})
-    leaves = len({parts.split(paths[name][wrapping:-1])[1] for name in chosen})
-    if leaves > num_classes:
-        yield (
-            f"The first folders are the {num_classes:,} classes; --class-level 0 takes the {leaves:,} folders that hold"
-            f" the images, and --class-level 2 to {deepest} a level between."
-            if deepest > 2
-            else f"The first folders are the {num_classes:,} classes; --class-level 0 takes the {leaves:,} folders that"
-            " hold the images."
-        )
+    first = "folder is the only class" if num_classes == 1 else f"folders are the {num_classes:,} classes"
+    deeper = {2: "", 3: ", and --class-level 2 a level between"}.get(
+        deepest, f", and --class-level 2 to {deepest - 1} a level between"
+    )
+    yield f"The first {first}; --class-level 0 takes the {len(leaves):,} folders that hold the images{deeper}."
+
+
+def _about_tables(tree: Tree) -> Iterator[str]:
+    """Tell of files that may be manifests."""
+    if tree.tables:
+        more = f" and {len(tree.tables) - 1:,} more are" if len(tree.tables) > 1 else " is"
+        yield f"{shown(tree.tables[0])}{more} not used: the folders' names are the labels."
 
 
 def _about_case(classes: Sequence[str]) -> Iterator[str]:

@@ -65,8 +65,8 @@ class Examination:
         name, counts = shown(self.listing.title), self.table()
         if len(self.classes) < 2:
             raise UserError(
-                f"{name} has images of {len(self.classes)} class ({', '.join(self.classes)[:100]}): expected at least"
-                " two; each class is a folder, or a value of the manifest's label column"
+                f"{name} has images of {len(self.classes)} class ({', '.join(map(shown, self.classes))}):"
+                " expected at least two; each class is a folder, or a value of the manifest's label column"
             )
         if not counts["train"].any():
             raise UserError(f"{name} has no training images: expected some in a folder train, or no parts at all")
@@ -82,6 +82,7 @@ class Examination:
     def to_dict(self) -> dict[str, Any]:
         """All of it as values that JSON can hold; names stay as they are."""
         scan, listing = self.scan, self.listing
+        names = [entry.name for entry in scan.entries]
         table = {name: counts.tolist() for name, counts in self.table().items()}
         return {
             "title": listing.title,
@@ -102,7 +103,8 @@ class Examination:
             "skipped": dict(listing.skipped),
             "unreadable": dict(scan.unreadable),
             "missing": list(listing.missing),
-            "duplicates": self.duplicates.to_dict([entry.name for entry in scan.entries]),
+            "duplicates": self.duplicates.to_dict(names)
+            | {"left_out": [names[index] for index in np.flatnonzero(~self.kept).tolist()]},
             "notes": list(self.notes),
         }
 
@@ -119,10 +121,11 @@ def examine(listing: Listing, scan: Scan, config: ImagesConfig) -> Examination:
     labels = np.fromiter((places[entry.label] for entry in scan.entries), np.int64, len(scan.entries))
     split = split_parts(scan.entries, scan.content)
     names = [entry.name for entry in scan.entries]
-    duplicates = find_duplicates(scan.alike, scan.content, labels, split.parts, names)
+    drop = config.duplicates == "drop"
+    duplicates = find_duplicates(scan.alike, scan.content, labels, split.parts, names, drop=drop)
     if config.duplicates == "refuse":
         duplicates.refuse(names)
-    kept = ~duplicates.dropped if config.duplicates == "drop" else np.ones(len(names), bool)
+    kept = ~duplicates.dropped if drop else np.ones(len(names), bool)
     empty = [name for name in listing.classes if name not in found]
     notes = [f"No readable images in {_listed(empty)}: left out of the classes."] if empty else []
     return Examination(

@@ -14,13 +14,14 @@ from thimble.system.files import read_file
 from thimble.system.names import shown
 
 from .archives import archive_tree, is_archive
-from .class_folders import class_folder_listing
+from .class_folders import class_folder_listing, has_class_folders
+from .finding import Folders, folders_on_disk
 from .listing import Entry, Listing
-from .manifest import Folders, files_on_disk, folders_on_disk, manifest_listing
+from .manifest import manifest_listing
 from .part_names import parts_of
 from .settings import ImagesConfig
 from .tables import MOST_BYTES, Table, read_table
-from .trees import FolderFiles, Tree, folder_tree, why_skipped
+from .trees import FolderFiles, Tree, ending_of, folder_tree, is_folder, why_skipped
 
 _EXPECTED = (
     "expected a folder of images, a manifest (.csv, .tsv, .parquet), an archive (.zip, .tar), IDX files, or"
@@ -100,20 +101,19 @@ def _read_tree(tree: Tree, config: ImagesConfig, read_manifest: Callable[[str], 
     top = min((name.count("/") for name in tree.tables), default=0)
     manifests = [name for name in tree.tables if name.count("/") == top]
     by_name = config.image_column is not None or config.label_column is not None
-    if len(manifests) == 1 and (by_name or not _has_class_folders(tree)):
+    folders_name_classes = has_class_folders(tree)
+    if len(manifests) == 1 and (by_name or not folders_name_classes):
         return read_manifest(manifests[0])
-    if by_name:
-        found = f"{len(manifests)} manifests" if manifests else "no manifest"
+    if by_name and not manifests:
         raise UserError(
-            f"--image-column and --label-column name columns of a manifest, but {shown(tree.title)} has {found}:"
-            " expected --data MANIFEST.csv"
+            f"--image-column and --label-column name columns of a manifest, but {shown(tree.title)} has no manifest:"
+            " expected one, such as labels.csv, or neither option"
         )
+    if by_name or (manifests and tree.images and not folders_name_classes):
+        names = ", ".join(shown(name) for name in manifests[:3]) + (", …" if len(manifests) > 3 else "")
+        one = f"--data {shown(tree.place)}/{shown(manifests[0])}" if os.path.isdir(tree.place) else "one only"
+        raise UserError(f"{shown(tree.title)} has {len(manifests)} manifests, {names}: expected {one}")
     return class_folder_listing(tree, config)
-
-
-def _has_class_folders(tree: Tree) -> bool:
-    """Whether images are in at least two folders."""
-    return len({name.rpartition("/")[0] for name in tree.images if "/" in name}) > 1
 
 
 def _manifest_on_disk(path: Path, config: ImagesConfig) -> Listing:
@@ -125,7 +125,7 @@ def _manifest_on_disk(path: Path, config: ImagesConfig) -> Listing:
 
 def _listing_of(table: Table, path: Path, config: ImagesConfig) -> Listing:
     beside = os.path.abspath(path.parent)
-    folders = Folders(files_on_disk(beside), folders_on_disk(beside))
+    folders = folders_on_disk(beside, path.name)
     return manifest_listing(table, path.name, os.path.abspath(path), FolderFiles(beside), folders, config)
 
 
@@ -151,8 +151,7 @@ def _manifest_in_archive(tree: Tree, table: str, config: ImagesConfig) -> Listin
     def files_in(place: str) -> dict[str, str]:
         return by_folder.get(place, {})
 
-    # Paths are relative to the manifest's folder, which need not be the archive's top.
-    folders = Folders(files_in, ([folder] if folder else []) + around)
+    folders = Folders(table, around, files_in)
     return manifest_listing(read_table(content, table), tree.title, tree.place, tree.files, folders, config)
 
 
@@ -166,8 +165,8 @@ def _shards(folder: Path, depth: int = 3) -> str | None:
             entries = [entry for entry in found if why_skipped(entry.name) is None]
     except OSError as error:
         raise UserError(f"cannot read {folder}: {error.strerror}; expected a readable folder") from error
-    folders = [entry.name for entry in entries if entry.is_dir()]
-    endings = {os.path.splitext(entry.name)[1].lower() for entry in entries if not entry.is_dir()} - _NOTES
+    folders = [entry.name for entry in entries if is_folder(entry)]
+    endings = {ending_of(entry.name) for entry in entries if not is_folder(entry)} - _NOTES
     if not folders:
         return next(iter(endings)) if len(endings) == 1 and endings <= {".parquet", ".tar"} else None
     if endings or not depth or (folders not in (["data"], ["default"]) and len(parts_of(folders)) < len(folders)):

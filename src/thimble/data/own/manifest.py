@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from thimble.data.image_paths import image_endings, natural
+from thimble.data.image_paths import composed, natural
 from thimble.errors import UserError
 from thimble.system.names import shown
 
+from .finding import Folders
 from .listing import Entry, Files, Listing, Part
 from .part_names import parts_of
 from .settings import ImagesConfig
 from .tables import Table
-from .trees import signature_of, why_skipped
 
 _IMAGE_COLUMNS = (
     *("path", "image", "file_name", "filename", "file", "image_path", "filepath", "file_path", "image_name"),
@@ -34,79 +33,6 @@ class Columns:
     label: int
     part: int | None
     group: int | None
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Looks names up in the folders of a disk or of an archive, each listed once.
-
-    Attributes:
-        files_in: gives a folder's files and their signatures by the folder's path below the manifest's, "" for that.
-        around: the folders beside the manifest.
-    """
-
-    files_in: Callable[[str], Mapping[str, str]]
-    around: Sequence[str]
-    listed: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    stems: dict[str, dict[str, str]] = field(default_factory=dict)
-
-    def find(self, name: str) -> tuple[str, str] | None:
-        """The path and signature of an image, which may lack its ending, in the manifest's folder or one beside it."""
-        name = os.path.normpath(name.replace("\\", "/"))
-        for root in ("",) if os.path.isabs(name) else ("", *self.around):
-            folder, _, file = os.path.join(root, name).rpartition("/")
-            folder = folder or ("/" if os.path.isabs(name) else "")
-            files = self._list(folder)
-            if file not in files:
-                file = self._stems(folder).get(file, "")
-            if file:
-                return os.path.join(folder, file), files[file]
-        return None
-
-    def unused(self, used: set[str]) -> int:
-        """The number of images in the listed folders that are not among the used ones."""
-        endings = image_endings()
-        paths = (os.path.join(folder, file) for folder, files in self.listed.items() for file in files)
-        return sum(path not in used and os.path.splitext(path)[1].lower() in endings for path in paths)
-
-    def _list(self, folder: str) -> Mapping[str, str]:
-        if folder not in self.listed:
-            self.listed[folder] = self.files_in(folder)
-        return self.listed[folder]
-
-    def _stems(self, folder: str) -> dict[str, str]:
-        """The images of a listed folder by their names without endings: of two, the first in natural order."""
-        if folder not in self.stems:
-            endings = image_endings()
-            names = sorted(self.listed[folder], key=natural, reverse=True)
-            splits = ((os.path.splitext(name), name) for name in names)
-            self.stems[folder] = {stem: name for (stem, ending), name in splits if ending.lower() in endings}
-        return self.stems[folder]
-
-
-def files_on_disk(place: str) -> Callable[[str], Mapping[str, str]]:
-    """Give the ``files_in`` of ``Folders`` for a folder on disk."""
-
-    def files_in(folder: str) -> Mapping[str, str]:
-        try:
-            with os.scandir(os.path.join(place, folder)) as entries:
-                return {entry.name: signature_of(entry) for entry in entries if not entry.is_dir()}
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            return {}
-        except OSError as error:
-            raise UserError(f"cannot read {error.filename}: {error.strerror}; expected a readable folder") from error
-
-    return files_in
-
-
-def folders_on_disk(place: str) -> list[str]:
-    """The folders in a folder, in natural order, but hidden ones."""
-    try:
-        with os.scandir(place) as entries:
-            names = [entry.name for entry in entries if entry.is_dir() and why_skipped(entry.name) is None]
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}; expected a readable folder") from error
-    return sorted(names, key=natural)
 
 
 def manifest_listing(
@@ -138,35 +64,44 @@ def manifest_listing(
     found: dict[str, Entry] = {}
     several: set[str] = set()
     for row in table.rows:
-        name, label = row[columns.image].strip(), row[columns.label].strip()
+        name, label = row[columns.image].strip(), composed(row[columns.label].strip())
         if not label or not name:
             skipped["rows without a label" if name else "rows without an image"] += 1
             continue
-        image = folders.find(name)
+        part = None if columns.part is None else parts.get(row[columns.part].strip())
+        image = folders.find(name, part)
         if image is None:
             missing[name] = None
             continue
-        part = None if columns.part is None else parts.get(row[columns.part].strip())
         group = None if columns.group is None else row[columns.group].strip() or None
         entry = Entry(image[0], label, part, group, image[1])
         if found.setdefault(image[0], entry) != entry:
             several.add(image[0])
         elif found[image[0]] is not entry:
             skipped["rows of the same image again"] += 1
-    if not found and missing:
-        raise UserError(
-            f"{shown(title)} lists {len(missing):,} images, none of which exists, such as {shown(next(iter(missing)))}:"
-            " expected paths relative to the manifest, or to a folder beside it"
-        )
+    entries = tuple(entry for name, entry in found.items() if name not in several)
+    if not entries:
+        raise UserError(f"{shown(title)} {_why_none(missing, several)}")
     if several:
         skipped["images with several labels, parts or groups"] = len(several)
     if unused := folders.unused(set(found)):
         skipped["images that the manifest does not list"] = unused
-    entries = tuple(entry for name, entry in found.items() if name not in several)
     classes = tuple(sorted({entry.label for entry in entries}, key=natural))
     named = {what: shown(table.columns[index]) for what, index in vars(columns).items() if index is not None}
     layout = f"a manifest with the columns {', '.join(f'{name} ({what})' for what, name in named.items())}"
     return Listing(title, layout, entries, classes, files, skipped, tuple(missing), table.notes, place)
+
+
+def _why_none(missing: dict[str, None], several: set[str]) -> str:
+    """Why a manifest gives no images, and what is expected."""
+    if several:
+        return f"gives each of its {len(several):,} images several labels, parts or groups: expected one of each"
+    if missing:
+        return (
+            f"lists {len(missing):,} images, none of which exists, such as {shown(next(iter(missing)))}: expected paths"
+            " relative to the manifest, or to a folder beside it"
+        )
+    return "has no row with an image and a label: expected one for each image"
 
 
 def find_columns(names: Sequence[str], title: str, config: ImagesConfig) -> Columns:

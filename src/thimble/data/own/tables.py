@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from thimble.errors import UserError
@@ -13,6 +14,7 @@ from thimble.system.names import shown
 
 MOST_BYTES = 1024 * MEBIBYTE
 _SEPARATORS = (",", "\t", ";", "|")
+_BLANK = ' "' + "".join(_SEPARATORS)
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -52,38 +54,47 @@ def read_table(content: bytes, name: str) -> Table:
     """
     text, notes = _decoded(content, name)
     if "\0" in text:
-        raise UserError(f"{name} is no text: expected a table such as CSV, with column names in its first row")
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max(_SEPARATORS, key=lambda each: len(_row(first, each)))
-    columns = tuple(column.strip() for column in _row(first, separator))
-    if len(columns) < 2:
         raise UserError(
-            f"{name} has one column, {shown(first[:60])!r}: expected at least two, an image's path and its label, with"
-            " column names in the first row"
+            f"{shown(name)} is no text in UTF-8, nor in UTF-16 with a byte order mark: expected a table such as CSV,"
+            " with column names in its first row"
         )
-    return Table(columns, _rows(text, separator, len(columns), name), notes)
+    first = next((line for line in text.splitlines() if line.strip(_BLANK)), "")
+    separator = max(_SEPARATORS, key=lambda each: len(_row(first, each)))
+    rows = _rows(text, separator, shown(name))
+    _, header = next(rows, (0, []))
+    columns = tuple(column.strip() for column in header)
+    named = [column for column in columns if column]
+    if len(named) < 2:
+        found = f"has one column, {shown(named[0][:60])!r}" if named else "is empty"
+        raise UserError(
+            f"{shown(name)} {found}: expected at least two, an image's path and its label, with column names in the"
+            " first row"
+        )
+    return Table(columns, list(_fitted(rows, separator, len(columns), shown(name))), notes)
 
 
-def _rows(text: str, separator: str, width: int, name: str) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
-    rows: list[list[str]] = []
-    seen_header = False
+def _fitted(rows: Iterator[tuple[int, list[str]]], separator: str, width: int, name: str) -> Iterator[list[str]]:
+    """The rows, with a value for each column."""
+    for line, row in rows:
+        if len(row) > width and any(value.strip() for value in row[width:]):
+            raise UserError(
+                f"{name}, line {line:,}: {len(row)} values, but {width} column names; expected values with a"
+                f" {separator!r} inside to be in quotation marks"
+            )
+        yield [*row[:width], *[""] * (width - len(row))]
+
+
+def _rows(text: str, separator: str, name: str) -> Iterator[tuple[int, list[str]]]:
+    """All rows that have a value, with the number of the line where they end."""
+    # Without strict, a quotation mark that is never closed would swallow the rest of the file.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     try:
         for row in reader:
-            if not any(value.strip() for value in row):
-                continue
-            if not seen_header:
-                seen_header = True
-                continue
-            if len(row) > width and any(value.strip() for value in row[width:]):
-                raise UserError(
-                    f"{name}, line {reader.line_num}: {len(row)} values, but {width} column names; expected values with"
-                    f" a {separator!r} inside to be in quotation marks"
-                )
-            rows.append([*row[:width], *[""] * (width - len(row))])
+            if any(value.strip() for value in row):
+                yield reader.line_num, row
     except csv.Error as error:
-        raise UserError(f"{name}, line {reader.line_num}: {error}; expected a table such as CSV") from error
-    return rows
+        problem = "a quotation mark is not closed" if "end of data" in str(error) else shown(str(error))
+        raise UserError(f"{name}, line {reader.line_num:,}: {problem}; expected a table such as CSV") from error
 
 
 def _row(line: str, separator: str) -> list[str]:
@@ -99,5 +110,5 @@ def _decoded(content: bytes, name: str) -> tuple[str, tuple[str, ...]]:
         return content.decode(encoding), ()
     except UnicodeDecodeError as error:
         if encoding != "utf-8":
-            raise UserError(f"{name} is damaged: expected {encoding} text, as its first bytes say") from error
-    return content.decode("cp1252", "replace"), (f"{name} is not UTF-8: read as Windows-1252.",)
+            raise UserError(f"{shown(name)} is damaged: expected {encoding} text, as its first bytes say") from error
+    return content.decode("cp1252", "replace"), (f"{shown(name)} is not UTF-8: read as Windows-1252.",)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +24,12 @@ HIDDEN, SYSTEM, OTHER = "hidden", "of the operating system", "not images"
 """Why files are skipped."""
 
 _SYSTEM_NAMES = frozenset(
-    {"__macosx", "thumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information"}
+    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information"}
+    | {"lost+found", "@eadir", "#recycle"}
 )
 _MOST_DEPTH = 100
+_SAME_DIGIT = str.maketrans("123456789", "000000000")
+_name_of = operator.attrgetter("name")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,39 +81,45 @@ def folder_tree(folder: Path) -> Tree:
     Raises:
         UserError: a folder cannot be read.
     """
-    images: dict[str, str] = {}
-    folders, tables = [], []
-    skipped: Counter[str] = Counter()
-    endings = image_endings()
-    for name, entry in _walk(os.fspath(folder), "", [], skipped):
-        if entry is None:
-            folders.append(name)
-            continue
-        ending = os.path.splitext(name)[1].lower()
-        if ending in endings:
-            images[name] = signature_of(entry)
-        elif ending in TABLES:
-            tables.append(name)
-        else:
-            skipped[OTHER] += 1
     place = os.path.abspath(folder)
-    return Tree(Path(place).name, place, FolderFiles(place), images, tuple(folders), tuple(tables), (), skipped)
+    found = _Found(image_endings())
+    found.add(os.fspath(folder), "", ())
+    return Tree(
+        Path(place).name, place, FolderFiles(place), found.images, tuple(found.folders), tuple(found.tables), (),
+        +found.skipped,
+    )  # fmt: skip
 
 
 TABLES = frozenset({".csv", ".tsv", ".parquet"})
 """The endings of manifests."""
 
 
+def ending_of(path: str) -> str:
+    """A file's ending in lower case, such as ".jpg"; "" if it has none."""
+    name, dot, ending = path.rpartition(".")
+    return f".{ending.lower()}" if dot and "/" not in ending and name[-1:] not in ("", "/") else ""
+
+
 def why_skipped(path: str) -> str | None:
     """Why a file or folder is skipped whatever it contains; None if it is not.
 
     Args:
-        path: with "/" between folders; one of them may be the reason.
+        path: with "/" between folders; the first that is skipped by itself is the reason.
     """
-    parts = path.split("/")
-    if any(part.lower() in _SYSTEM_NAMES for part in parts):
-        return SYSTEM
-    return HIDDEN if any(part.startswith(".") for part in parts) else None
+    for name in path.split("/"):
+        if name.lower() in _SYSTEM_NAMES:
+            return SYSTEM
+        if name[:1] == ".":
+            return HIDDEN
+    return None
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one; a link that leads nowhere, or to itself, is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def signature_of(entry: os.DirEntry[str]) -> str:
@@ -121,32 +131,65 @@ def signature_of(entry: os.DirEntry[str]) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _walk(
-    folder: str, below: str, above: list[tuple[int, int]], skipped: Counter[str]
-) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
-    """All files, with their entries, and all folders below a folder, in natural order of their paths."""
-    try:
-        status = os.stat(folder)
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: natural(entry.name))
-    except OSError as error:
-        raise UserError(f"cannot read {folder}: {error.strerror}; expected a readable folder") from error
-    place = (status.st_dev, status.st_ino)
-    if place in above or len(above) > _MOST_DEPTH:
-        skipped["links to a folder that contains them"] += 1
-        return
-    for entry in entries:
-        name = below + entry.name
-        reason, is_folder = why_skipped(entry.name), entry.is_dir()
-        if reason is not None:
-            skipped[reason] += _num_files(entry.path) if is_folder else 1
-        elif is_folder:
-            yield name, None
-            yield from _walk(entry.path, f"{name}/", [*above, place], skipped)
+@dataclass(frozen=True)
+class _Found:
+    """What was found below a folder so far, by the names of ``Tree``'s attributes."""
+
+    endings: frozenset[str]
+    images: dict[str, str] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, folder: str, below: str, above: tuple[tuple[int, int], ...]) -> None:
+        """Add a folder's content, in natural order.
+
+        Args:
+            folder: its path.
+            below: the prefix of its content's names: "" or its name and "/".
+            above: the folders that contain it, by device and number.
+        """
+        try:
+            status = os.stat(folder)
+            with os.scandir(folder) as content:
+                entries = _sorted([*content])
+        except OSError as error:
+            raise UserError(f"cannot read {folder}: {error.strerror}; expected a readable folder") from error
+        place = (status.st_dev, status.st_ino)
+        if place in above:
+            self.skipped["links to a folder that contains them"] += 1
+            return
+        if len(above) > _MOST_DEPTH:
+            self.skipped[f"more than {_MOST_DEPTH} folders deep"] += _num_files(folder)
+            return
+        for entry in entries:
+            self._add_one(entry, below + entry.name, (*above, place))
+
+    def _add_one(self, entry: os.DirEntry[str], name: str, above: tuple[tuple[int, int], ...]) -> None:
+        reason = why_skipped(entry.name)
+        if is_folder(entry):
+            if reason is None:
+                self.folders.append(name)
+                self.add(entry.path, f"{name}/", above)
+            else:
+                self.skipped[reason] += _num_files(entry.path)
+        elif reason is not None:
+            self.skipped[reason] += 1
+        elif (ending := ending_of(entry.name)) in self.endings:
+            self.images[name] = signature_of(entry)
+        elif ending in TABLES:
+            self.tables.append(name)
         else:
-            yield name, entry
+            self.skipped[OTHER] += 1
+
+
+def _sorted(entries: list[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    """Sort entries in natural order of their names."""
+    if len({entry.name.translate(_SAME_DIGIT) for entry in entries}) == 1:
+        return sorted(entries, key=_name_of)  # only their digits differ, which are as many: it is the same, and fast
+    return sorted(entries, key=lambda entry: natural(entry.name))
 
 
 def _num_files(folder: str) -> int:
-    """The number of files below a skipped folder, links not followed; 1 for a folder that is empty or unreadable."""
-    return max(1, sum(len(files) for _, _, files in os.walk(folder)))
+    """The number of files below a skipped folder that can be read, links not followed."""
+    return sum(len(files) for _, _, files in os.walk(folder))
