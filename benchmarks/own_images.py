@@ -162,11 +162,12 @@ def main() -> int:
         raise UserError(f"{options.archives} is not a folder: expected the packed datasets")
     began, runs = time.monotonic(), options.folder / "runs"
     unpack(options.archives, options.folder)
-    results = []
-    for name in options.only:
-        for seed in range(options.seeds):
+    for seed in range(options.seeds):  # every dataset once before any of them twice
+        for name in options.only:
             if time.monotonic() - began < 60 * options.minutes:
                 train(name, seed, options.folder, runs, more)
+    results = []
+    for name in options.only:
         finished = [runs / f"{name}-seed{seed}" for seed in range(options.seeds)]
         found = [read_run(run) for run in finished if (run / WEIGHTS_FILE).is_file()]
         if found:

@@ -18,6 +18,7 @@ from thimble.system.machine import processor
 RESULTS = ROOT / "benchmarks" / "results"
 CASES: dict[str, Callable[[Any, Any], list[str]]] = {
     "exports": lambda script, result: script.paragraphs(result["rows"]),
+    "large_dataset": lambda script, result: script.paragraphs(result["rows"]),
     "latency": lambda script, result: script.paragraphs(result["networks"]),
     "microcontroller": lambda script, result: script.paragraphs(result["rows"], result["versions"]),
     "time_to_accuracy": lambda script, result: script.paragraphs(

@@ -94,3 +94,23 @@ def test_a_scan_is_measured_twice_in_every_round(tmp_path: Path, monkeypatch: py
     assert all(row["images_per_second"]["n"] == row["second_start_seconds"]["n"] == 1 for row in rows)
     assert [row["input"] for row in rows] == [[3, 96, 96], [3, 28, 28]]
     assert "| 100x100 JPEG | 7 |" in module.paragraphs(rows, 2)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="no RssAnon here")
+def test_the_memory_of_a_training_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    module = _benchmark("large_dataset")
+    module.make_file(tmp_path / "pixels", 1_000)
+    assert (tmp_path / "pixels").stat().st_size == 1_000 * 3 * 64 * 64
+    row = {"kind": module.MAPPED, **module.measure(tmp_path / "pixels", 1_000, tmp_path, 2)}
+    assert (row["num_images"], row["num_steps"]) == (1_000, 2)
+    assert 1e8 < row["anon_bytes"] < module.LIMIT_GIB * 2**30
+    assert row["file_bytes"] > 0
+    assert module.growth([row]) is None
+    more = {**row, "num_images": 2_000, "anon_bytes": row["anon_bytes"] + 5_000_000}
+    assert module.growth([row, more])[0] == pytest.approx(5_000)
+    page = module.paragraphs([row, more])
+    assert "| mapped file | 1,000 | 12 | 2 |" in page[1]
+    assert "5,000 bytes more for each image: **not within** the limit of 3 GiB" in page[2]
+    assert len(module.paragraphs([row])) == 2

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from thimble.data.augment.mirroring import choose_flip
+from thimble.data.augment.mirroring import choose_flip, decided
+from thimble.data.augment.preview import preview
+from thimble.data.augment.settings import AugmentConfig
 from thimble.data.dataset import ImageDataset
 
 
@@ -37,3 +39,12 @@ def test_noise_and_a_single_image_are_mirrored() -> None:
     assert choose_flip(dataset(noise, torch.arange(40) % 2))[0] == "horizontal"
     assert choose_flip(dataset(noise[:1], torch.zeros(1, dtype=torch.int64)))[0] == "horizontal"
     assert choose_flip(dataset(torch.zeros_like(noise), torch.arange(40) % 2))[0] == "horizontal"
+
+
+def test_a_preview_shows_what_auto_will_choose() -> None:
+    for sided, chosen in ((True, "none"), (False, "horizontal")):
+        images = strokes(60, 3, sided=sided)
+        auto, same = AugmentConfig(flip="auto"), AugmentConfig(flip=chosen)  # type: ignore[arg-type]
+        assert decided(auto, images) == same
+        assert preview(images, auto).tobytes() == preview(images, same).tobytes()
+    assert decided(AugmentConfig(flip="both"), images).flip == "both"

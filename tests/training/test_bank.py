@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import signal
 from pathlib import Path
@@ -14,6 +15,7 @@ from little import LittleShapes
 from torch import Tensor
 from training_runs import Interrupting, Whole, little_teacher, same_tensors, save_teacher, tensors, with_session
 
+import thimble.data.augment.mirroring
 import thimble.training.tricks.bank
 from thimble.cli import main as cli
 from thimble.data.shapes10 import shapes10
@@ -25,7 +27,7 @@ from thimble.training.config import TrainConfig
 from thimble.training.session import Session
 from thimble.training.train import train
 from thimble.training.tricks.bank import Bank, StoredTeacher, load_bank, make_bank
-from thimble.training.tricks.view_config import ViewConfig
+from thimble.training.tricks.view_config import ViewConfig, view_augmentation
 
 CONFIG = ViewConfig(views=3, mixed_views=1)
 
@@ -123,6 +125,16 @@ def test_a_bank_that_was_begun_is_gone_on_with(tmp_path: Path, bank: Bank, teach
     with pytest.raises(UserError, match="exists and is not from an interrupted run of this command"):
         make_bank([teacher], Path(teacher), CONFIG, data="shapes10", device="cpu")
     assert path.read_bytes() == before
+
+
+def test_a_bank_says_which_flips_its_views_have(tmp_path: Path, teacher: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thimble.data.augment.mirroring, "choose_flip", lambda data: ("none", "it is so"))
+    auto = ViewConfig(views=2, augment=dataclasses.replace(view_augmentation(), flip="auto"))
+    made = make_bank([teacher], tmp_path / "auto", auto, data="shapes10", device="cpu")
+    assert made.views.augment.flip == "none"
+    images, _, answers = StoredTeacher(made, shapes10(120, seed=1), seed=0).batch(torch.arange(5), 0, plain=False)
+    torch.testing.assert_close(answers.float(), little_teacher()(images), atol=2e-3, rtol=2e-3)
+    assert make_bank([teacher], tmp_path / "auto", auto, data="shapes10", device="cpu").checksum == made.checksum
 
 
 def test_a_run_learns_from_a_bank_and_says_so(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _WHITENING_IMAGES = 5000
+_CHUNK = 1_000
+"""Images that are read from the disk at a time."""
 
 
 @dataclass
@@ -144,10 +147,10 @@ def begin(
     """
     if fabric.device.type == "cpu":
         keep_freed_memory()
-    if config.augment.augmenter == "batched":  # the whole training set fits on any device: move it once
-        images, labels = data.images.to(fabric.device), data.labels.to(fabric.device)
-        data = dataclasses.replace(data, images=images, labels=labels)
     model = _initial_model(config, data, source, observer).to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.augment.augmenter == "batched":
+        images = _moved(data.images, fabric.device, must_fit=bank is not None)
+        data = dataclasses.replace(data, images=images, labels=data.labels.to(images.device))
     optimizers = build_optimizers(model, config.optimization)
     if teacher is not None:
         teacher.check(data)
@@ -202,6 +205,23 @@ def begin(
         observer=observer,
         reads_every_step=fabric.device.type == "cpu",
     )
+
+
+def _moved(images: Tensor, device: torch.device, must_fit: bool) -> Tensor:
+    """Move the images to the device, once for the whole training; images on disk in pieces.
+
+    Those stay on disk if they would take more than half of a GPU's free memory, unless they must fit. Their batches are
+    then made on the CPU.
+    """
+    rows = unread(images)
+    if rows is None or rows.device.type == device.type:
+        return images.to(device)
+    if not must_fit and math.prod(rows.shape) > torch.cuda.mem_get_info(device)[0] // 2:
+        return images
+    result = torch.empty(rows.shape, dtype=rows.dtype, device=device)
+    for start in range(0, len(rows), _CHUNK):
+        result[start : start + _CHUNK] = rows[start : start + _CHUNK].to(device)
+    return result
 
 
 def _compiled(model: nn.Module) -> nn.Module:

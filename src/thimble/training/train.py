@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from thimble.data.dataset import ImageDataset
+from thimble.data.rows import unread
 from thimble.data.source import DataUnavailable, Source
 from thimble.data.sources import SOURCES, find_source
 from thimble.data.split import hold_out, joined, split
@@ -184,10 +185,9 @@ def _divided(config: TrainConfig, source: Source, whole: ImageDataset) -> tuple[
     if train_images is not None:
         if train_images > len(data):
             raise UserError(f"--train-images {train_images}: expected at most {len(data)}, the images available")
-        rows = torch.arange(train_images)
-        if source.fitting is not None:  # own images are in the order of their classes
-            rows = torch.linspace(0, len(data) - 1, train_images, dtype=torch.float64).round().long()
-        data = data.subset(rows)
+        # Images that are mapped from disk are in the order of their classes: some of each are needed.
+        step = train_images if unread(data.images) is None else len(data)
+        data = data.subset(torch.arange(train_images) * step // train_images)
     return data, validation
 
 

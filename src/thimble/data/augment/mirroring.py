@@ -7,6 +7,7 @@ docs/log.md has the shares on eight datasets, and what mirroring did to the accu
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal
 
 import torch
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thimble.data.dataset import ImageDataset
+
+from .settings import AugmentConfig
 
 _MOST_IMAGES = 3_000
 _SIDE = 16
@@ -43,6 +46,11 @@ def choose_flip(data: ImageDataset) -> tuple[Literal["none", "horizontal"], str]
     share = still / kept if kept > 0 else 1.0
     reason = f"the most similar image has the same class for {kept:.0%} of the images, and for {still:.0%} if mirrored"
     return ("horizontal" if share >= _LEAST_SHARE else "none"), reason
+
+
+def decided(config: AugmentConfig, data: ImageDataset) -> AugmentConfig:
+    """The settings with ``flip`` chosen by the training images if it is auto."""
+    return dataclasses.replace(config, flip=choose_flip(data)[0]) if config.flip == "auto" else config
 
 
 def _features(images: Tensor) -> Tensor:

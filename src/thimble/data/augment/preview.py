@@ -12,6 +12,7 @@ from thimble.system.names import shortened
 from thimble.system.seeds import derive_seed
 
 from .augmenter import build_augmenter
+from .mirroring import decided
 from .settings import AugmentConfig
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def preview(
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    augmenter = build_augmenter(config, dataset.mean)
+    augmenter = build_augmenter(decided(config, dataset), dataset.mean)
     sides = dataset.images.shape[-2:]
     scale = scale or _TILE // max(sides) or _TILE / max(sides)
     tall, wide = (max(1, round(side * scale)) for side in sides)

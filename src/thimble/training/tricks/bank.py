@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from thimble.data.augment.mirroring import decided
 from thimble.data.augment.settings import AugmentConfig
 from thimble.data.dataset import ImageDataset
 from thimble.data.sources import find_source
@@ -170,6 +171,7 @@ def make_bank(
     place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     teachers = [Teacher(model, called="MODEL") for model in models]
     whole = find_source(data, data_dir).load("train", progress=True)
+    config = dataclasses.replace(config, augment=decided(config.augment, whole))  # the file says what its views have
     for teacher in teachers:
         teacher.check(whole)
         teacher.model.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
