@@ -38,7 +38,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_VERSION = 2
+_VERSION = 3
 """Counts up when scans become different: when images are decoded or fitted otherwise, or a file has another form."""
 
 NUM_KEPT = 3
