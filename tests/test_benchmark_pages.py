@@ -21,6 +21,7 @@ CASES: dict[str, Callable[[Any, Any], list[str]]] = {
     "large_dataset": lambda script, result: script.paragraphs(result["rows"]),
     "latency": lambda script, result: script.paragraphs(result["networks"]),
     "microcontroller": lambda script, result: script.paragraphs(result["rows"], result["versions"]),
+    "scan": lambda script, result: script.paragraphs(result["rows"], result["processes"]),
     "time_to_accuracy": lambda script, result: script.paragraphs(
         script.summarise(result["runs"]), result["runs"], result["fraction"]
     ),
