@@ -101,6 +101,7 @@ def read_run(run: Path) -> dict[str, Any]:
         "class_weights": recipe["class_weights"],
         "flip": recipe["augment"]["flip"],
         "training_seconds": sum(float(row.split(",")[column]) for row in rows[1:]),
+        "device": environment["device"],
         "threads": environment["torch_threads"],
         "processor": environment["processor"],
     }
@@ -108,14 +109,15 @@ def read_run(run: Path) -> dict[str, Any]:
 
 def summarize(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Put the seeds of one dataset together."""
-    task = TASKS[name]
+    task, on_cpu = TASKS[name], [run for run in runs if run["device"] == "cpu"]
     return {
         "dataset": name,
         "options": list(task.options),
         "bar": task.bar,
         "aim": task.aim,
         **{key: spread([run[key] for run in runs]) for key in ("accuracy", "balanced_accuracy", "macro_f1")},
-        "minutes": spread([run["training_seconds"] / 60 for run in runs]),
+        "minutes": spread([run["training_seconds"] / 60 for run in on_cpu]) if on_cpu else None,
+        "on_cpu": len(on_cpu),
         "runs": runs,
     }
 
@@ -134,11 +136,11 @@ def row(result: dict[str, Any]) -> list[object]:
         first["parameters"],
         f"{first['epochs']} of {first['batch_size']}",
         f"{first['class_weights']}, {first['flip']}",
-        result["accuracy"]["n"],
+        f"{result['accuracy']['n']}, {result['on_cpu']} on the CPU",
         mean_percent(result["accuracy"]),
         mean_percent(result["balanced_accuracy"]),
         verdict,
-        f"{result['minutes']['mean']:.1f}",
+        None if result["minutes"] is None else f"{result['minutes']['mean']:.1f}",
     ]
 
 
@@ -146,6 +148,19 @@ _HEADER = (
     *("dataset", "classes", "training images", "test images", "input", "parameters", "epochs, batch"),
     *("class weights, flip", "n", "test accuracy", "balanced accuracy", "bar", "minutes"),
 )
+
+
+def paragraphs(results: list[dict[str, Any]]) -> list[str]:
+    """The page's words and table."""
+    return [
+        "Each row is one command, `thimble train --data PATH`, with default settings: mean and standard deviation of"
+        " the test accuracy over the seeds, by the last averaged weights; the test images were read once, at the end."
+        " The minutes are of the epochs' training, in the runs on the CPU.",
+        table(_HEADER, [row(result) for result in results]),
+        "What the folder cannot say itself was said: "
+        + "; ".join(f"{name} `{' '.join(task.options)}`" for name, task in TASKS.items() if task.options)
+        + ".",
+    ]
 
 
 def main() -> int:
@@ -174,17 +189,14 @@ def main() -> int:
             results.append(summarize(name, found))
     if not results:
         raise UserError(f"no run in {runs} is finished: expected at least one; run again with more --minutes")
-    paragraphs = [
-        "Each row is one command, `thimble train --data PATH`, with default settings: mean and standard deviation of"
-        " the test accuracy over the seeds, by the last averaged weights; the test images were read once, at the end.",
-        table(_HEADER, [row(result) for result in results]),
-        "What the folder cannot say itself was said: "
-        + "; ".join(f"{name} `{' '.join(task.options)}`" for name, task in TASKS.items() if task.options)
-        + ".",
-    ]
     count = min(result["accuracy"]["n"] for result in results)
     publish(
-        options.output, "Own images, default settings", paragraphs, {"datasets": results}, n=count, repeated="seeds"
+        options.output,
+        "Own images, default settings",
+        paragraphs(results),
+        {"datasets": results},
+        n=count,
+        repeated="seeds",
     )
     return 0
 
