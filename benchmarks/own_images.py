@@ -109,15 +109,16 @@ def read_run(run: Path) -> dict[str, Any]:
 
 def summarize(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Put the seeds of one dataset together."""
-    task, on_cpu = TASKS[name], [run for run in runs if run["device"] == "cpu"]
+    task, timed = TASKS[name], [run for run in runs if run["device"] == "cpu" and run["threads"] == 2]
     return {
         "dataset": name,
         "options": list(task.options),
         "bar": task.bar,
         "aim": task.aim,
         **{key: spread([run[key] for run in runs]) for key in ("accuracy", "balanced_accuracy", "macro_f1")},
-        "minutes": spread([run["training_seconds"] / 60 for run in on_cpu]) if on_cpu else None,
-        "on_cpu": len(on_cpu),
+        "minutes": spread([run["training_seconds"] / 60 for run in timed]) if timed else None,
+        "timed": len(timed),
+        "on_gpu": sum(run["device"] != "cpu" for run in runs),
         "runs": runs,
     }
 
@@ -136,7 +137,7 @@ def row(result: dict[str, Any]) -> list[object]:
         first["parameters"],
         f"{first['epochs']} of {first['batch_size']}",
         f"{first['class_weights']}, {first['flip']}",
-        f"{result['accuracy']['n']}, {result['on_cpu']} on the CPU",
+        f"{result['accuracy']['n']}, {result['on_gpu']} on a GPU" if result["on_gpu"] else result["accuracy"]["n"],
         mean_percent(result["accuracy"]),
         mean_percent(result["balanced_accuracy"]),
         verdict,
@@ -155,7 +156,7 @@ def paragraphs(results: list[dict[str, Any]]) -> list[str]:
     return [
         "Each row is one command, `thimble train --data PATH`, with default settings: mean and standard deviation of"
         " the test accuracy over the seeds, by the last averaged weights; the test images were read once, at the end."
-        " The minutes are of the epochs' training, in the runs on the CPU.",
+        " The minutes are the epochs' training, of the runs with two CPU threads.",
         table(_HEADER, [row(result) for result in results]),
         "What the folder cannot say itself was said: "
         + "; ".join(f"{name} `{' '.join(task.options)}`" for name, task in TASKS.items() if task.options)

@@ -8,7 +8,7 @@ import torch
 from thimble.data.dataset import ImageDataset
 from thimble.data.source import Given
 from thimble.errors import UserError
-from thimble.training.adapting import adapted, check_length, choose_batch_size, choose_epochs
+from thimble.training.adapting import adapted, check_length, choose_batch_size, choose_dropout, choose_epochs
 from thimble.training.config import TrainConfig
 from thimble.training.recipes import find_recipe
 
@@ -30,19 +30,29 @@ def test_every_automatic_setting_is_replaced_and_said() -> None:
     assert config.schedule.batch_size == choose_batch_size(320)
     assert config.weighting.class_weights == "sqrt"
     assert config.augment.flip == "horizontal"
+    assert config.network.dropout == 0.5
+    assert "dropout: 0.5, as there are 160 training images per class" in said
     assert "class weights: sqrt, as the largest class is 15 times the smallest" in said
     assert any(line.startswith("mirrored images: horizontal, as the most similar image") for line in said)
     assert said[-1] == f"length: {config.schedule.epochs} epochs of 320 images in batches of 64"
 
 
 def test_what_was_asked_for_stays() -> None:
-    asked = find_recipe("own").changed(epochs=3, batch_size=10, class_weights="balanced", flip="both")
+    asked = find_recipe("own").changed(epochs=3, batch_size=10, class_weights="balanced", flip="both", dropout=0.2)
     config, said = choices(asked, dataset(30, 2))
     assert (config, said) == (asked, [])
 
 
 def test_equal_classes_need_no_weights() -> None:
     assert choices(find_recipe("own"), dataset(30, 25))[0].weighting.class_weights == "none"
+
+
+def test_few_images_per_class_need_dropout() -> None:
+    config, said = choices(find_recipe("own"), dataset(30, 25))
+    assert config.network.dropout == choose_dropout(27.5) == 0.5
+    assert "dropout: 0.5, as there are 28 training images per class" in said
+    assert choices(find_recipe("own"), dataset(300, 200))[0].network.dropout == 0.0
+    assert (choose_dropout(199.9), choose_dropout(200.0)) == (0.5, 0.0)
 
 
 def test_a_recipe_without_automatic_settings_is_unchanged() -> None:

@@ -19,6 +19,7 @@ from .config import TrainConfig
 
 _VIEWS_OF_FEW, _FEW, _GROWTH = 250_000, 3_000, 0.35
 _IMBALANCE = 1.5
+_FEW_PER_CLASS, _DROPOUT = 200, 0.5
 
 
 def adapted(config: TrainConfig, source: Source, data: ImageDataset, say: Callable[[str], None]) -> TrainConfig:
@@ -34,6 +35,10 @@ def adapted(config: TrainConfig, source: Source, data: ImageDataset, say: Callab
     """
     changes: dict[str, Any] = {}
     schedule, num_images = config.schedule, len(data)
+    if config.network.dropout is None:
+        per_class = num_images / len(data.classes)
+        changes["dropout"] = choose_dropout(per_class)
+        say(f"dropout: {changes['dropout']:g}, as there are {per_class:,.0f} training images per class")
     if schedule.batch_size == 0:
         changes["batch_size"] = choose_batch_size(num_images)
     if schedule.epochs == 0:
@@ -59,6 +64,11 @@ def adapted(config: TrainConfig, source: Source, data: ImageDataset, say: Callab
             )
         )
     return config
+
+
+def choose_dropout(images_per_class: float) -> float:
+    """The dropout before the head: a half where a class has fewer than 200 training images on average, else none."""
+    return _DROPOUT if images_per_class < _FEW_PER_CLASS else 0.0
 
 
 def choose_batch_size(num_images: int) -> int:

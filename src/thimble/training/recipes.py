@@ -118,11 +118,12 @@ def teacher() -> TrainConfig:
 def own() -> TrainConfig:
     """``thimble train --data PATH``: your own images, in minutes on two CPU cores.
 
-    thimble-150k with Muon. The number of epochs, the batch size, the weights of the classes and whether to mirror
-    images follow from the images. docs/own_images.md has the accuracy on seven datasets.
+    thimble-150k with Muon. The number of epochs, the batch size, dropout, the weights of the classes and whether to
+    mirror images follow from the images. docs/own_images.md has the accuracy on seven datasets.
     """
     return TrainConfig.of(
         model="thimble-150k",
+        dropout=None,
         validation=None,
         epochs=0,
         batch_size=0,

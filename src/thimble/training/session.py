@@ -256,7 +256,7 @@ def _initial_model(config: TrainConfig, data: ImageDataset, source: Source, obse
         model = build_model(
             network.model,
             num_classes=len(data.classes),
-            dropout=network.dropout,
+            dropout=network.dropout or 0.0,
             in_channels=channels,
             input_size=(height, width),
         )

@@ -16,8 +16,9 @@ class ModelConfig:
     model: str = "reference"
     """Architecture to train; `thimble.list_models()` lists them."""
 
-    dropout: float = 0.0
-    """Dropout probability inside the network, from 0 to less than 1."""
+    dropout: float | None = 0.0
+    """Dropout probability inside the network, from 0 to less than 1. None: by the number of training images per
+    class."""
 
     pretrained: str | None = later(None, before=None)
     """Begin with the weights of a trained model of the same architecture: a shipped model's name, a weights file or a
@@ -32,7 +33,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         adopt(self)
-        require_part(self, "dropout")
+        if self.dropout is not None:
+            require_part(self, "dropout")
         require(self, "pretrained", lambda name: name is None or name != "", "a model's name or path")
         require_types(self)
 
