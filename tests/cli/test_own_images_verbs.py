@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -12,9 +13,14 @@ import pytest
 from cli_shared import one_line
 from own_messy import CLASSES, everything_in, messy_folder
 from own_pictures import photos, write
+from PIL import Image
 
 from thimble.cli import main as cli
+from thimble.data.augment import preview
+from thimble.data.augment.settings import AugmentConfig
+from thimble.data.dataset import ImageDataset
 from thimble.storage.find import load_model
+from thimble.training.recipes import own
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 FAST = ["--epochs", "1", "--batch-size", "8", "--device", "cpu", "--no-report"]
@@ -45,6 +51,20 @@ def test_a_messy_folder_is_understood_and_told(messy: Path, capsys: pytest.Captu
     ):
         assert expected in out
     assert everything_in(messy) == before
+
+
+def test_a_preview_shows_what_training_on_own_images_would(messy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[AugmentConfig] = []
+
+    def drawn(dataset: ImageDataset, config: AugmentConfig, *, seed: int) -> Image.Image:
+        asked.append(config)
+        return Image.new("RGB", (8, 8))
+
+    monkeypatch.setattr(preview, "preview", drawn)
+    picture = str(messy.parent / "preview.png")
+    assert cli.main(["data", str(messy), "--preview", picture]) == 0
+    assert cli.main(["data", str(messy), "--preview", picture, "--scale-limit", "0.3"]) == 0
+    assert asked == [own().augment, dataclasses.replace(own().augment, scale_limit=0.3)]
 
 
 def test_a_messy_folder_as_json(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +37,8 @@ def data(
         data: Instead of PATH: a dataset's name, or a path.
         data_dir: Folder of a named dataset's files. Default: $THIMBLE_DATA, else the user's cache.
         page: HTML file to write: samples of each class, sizes, what the fit cuts off, duplicates. Only of own images.
-        preview: Image file to write: one image of each class, next to augmented versions of it.
+        preview: Image file to write: one image of each class, next to augmented versions of it, as training would show
+            them.
         json: Print JSON instead of tables.
         seed: Random seed of the preview: chooses the images and the augmentations.
     """
@@ -67,10 +69,23 @@ def data(
         from thimble.data.augment.preview import preview as drawn
         from thimble.data.image_files import save_image
 
-        save_image(drawn(source.load("train"), augment, seed=seed), preview)
+        save_image(drawn(source.load("train"), _shown(source, augment), seed=seed), preview)
         if not json:
             say(f"wrote {preview}")
     return 0
+
+
+def _shown(source: Source, asked: AugmentConfig) -> AugmentConfig:
+    """The augmentation that training would use: of own images that of their recipe, with what was asked for."""
+    from thimble.data.own.own_images import OwnImages
+    from thimble.training.recipes import own
+
+    if not isinstance(source, OwnImages):
+        return asked
+    default = AugmentConfig()
+    names = [each.name for each in dataclasses.fields(AugmentConfig)]
+    changes = {name: getattr(asked, name) for name in names if getattr(asked, name) != getattr(default, name)}
+    return dataclasses.replace(own().augment, **changes)
 
 
 def _tell(source: Source, json: bool) -> None:
