@@ -28,7 +28,7 @@ def adapted(config: TrainConfig, source: Source, data: ImageDataset, say: Callab
     A resumed run has no such settings any more: its config.json has what was chosen.
 
     Args:
-        config: the settings. 0 epochs, a batch size of 0 and the value auto are replaced.
+        config: the settings. 0 epochs, a batch size of 0, a dropout of None and the value auto are replaced.
         source: where the images come from.
         data: the training images.
         say: is called with a sentence for each choice.
