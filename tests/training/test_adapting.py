@@ -66,7 +66,7 @@ def test_few_images_are_seen_often_and_many_rarely() -> None:
     assert epochs[-1] >= 2
     views = [number * count for number, count in zip(numbers, epochs, strict=True)]
     assert views[numbers.index(60_000)] > views[numbers.index(3_000)]
-    assert views[-1] <= 5_000_000
+    assert views[-1] < 12_000_000
 
 
 @pytest.mark.parametrize("num_images", [2, 3, 5, 8, 63, 64, 65, 500, 19_999, 20_000, 10**6])
