@@ -53,6 +53,12 @@ def test_a_messy_folder_is_understood_and_told(messy: Path, capsys: pytest.Captu
     assert everything_in(messy) == before
 
 
+def test_images_of_one_size_are_told_in_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "photos", photos(12))
+    assert cli.main(["data", str(tmp_path / "photos")]) == 0
+    assert "sizes: all images have 70 x 66 pixels" in capsys.readouterr().out
+
+
 def test_a_preview_shows_what_training_on_own_images_would(messy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[AugmentConfig] = []
 

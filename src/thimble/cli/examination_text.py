@@ -70,6 +70,9 @@ def class_table(found: Examination) -> Table:
 
 def _print_sizes(console: Console, found: Examination) -> None:
     widths, heights = found.scan.sizes[:, 0], found.scan.sizes[:, 1]
+    if (found.scan.sizes == found.scan.sizes[:1]).all():
+        console.print(f"sizes: all images have {int(widths[0])} x {int(heights[0])} pixels", soft_wrap=True)
+        return
     sizes = [
         f"{name} {int(np.quantile(widths, share))} x {int(np.quantile(heights, share))}"
         for name, share in (("smallest", 0.0), ("median", 0.5), ("largest", 1.0))

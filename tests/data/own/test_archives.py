@@ -41,7 +41,7 @@ def test_a_zip_with_odd_names(tmp_path: Path) -> None:
         "with a path that leads out of the archive": 1,
         "of the operating system": 1,
         "hidden": 1,
-        "not images": 1,
+        "that are no images": 1,
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set.zip"]
     assert read_listing(tmp_path / "set.zip", ImagesConfig()).classes == ("a", "b", "empty")

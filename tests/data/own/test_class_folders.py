@@ -127,7 +127,7 @@ def test_classes_that_differ_in_upper_case_are_told(tmp_path: Path) -> None:
 def test_files_that_are_no_images_are_counted(tmp_path: Path) -> None:
     names = ["a/1.jpg", "a/Thumbs.db", "a/.DS_Store", "b/1.jpg", "b/notes.txt", "readme", ".ipynb_checkpoints/a/1.jpg"]
     found = listed(tmp_path / "x", names)
-    assert found.skipped == {"of the operating system": 1, "hidden": 2, "not images": 2}
+    assert found.skipped == {"of the operating system": 1, "hidden": 2, "that are no images": 2}
 
 
 def test_odd_names_stay_as_they_are(tmp_path: Path) -> None:

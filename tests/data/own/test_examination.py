@@ -114,7 +114,7 @@ def test_all_of_it_is_json(tmp_path: Path) -> None:
     assert found["totals"] == {part: sum(each[part] for each in found["classes"].values()) for part in found["totals"]}
     assert found["empty_classes"] == ["c"]
     assert found["unreadable"] == {"a/bad.png": "is not an image in a format that Thimble reads"}
-    assert found["skipped"] == {"hidden": 1, "not images": 1}
+    assert found["skipped"] == {"hidden": 1, "that are no images": 1}
     assert found["input"]["size"] == [64, 64]
     assert found["sizes"]["median"] == [70, 66]
     assert found["duplicates"]["groups"] == []

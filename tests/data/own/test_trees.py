@@ -28,7 +28,7 @@ def test_all_that_is_there(tmp_path: Path) -> None:
     assert list(found.images) == ["a 1/x.webp", "b/2.JPG", "b/10.jpeg"]
     assert found.folders == ("a 1", "b", "c", "c/d")
     assert found.tables == ("b/t.TSV", "labels.csv")
-    assert found.skipped == {"not images": 2}
+    assert found.skipped == {"that are no images": 2}
     assert (found.title, found.place) == ("set", str(tmp_path / "set"))
 
 
@@ -92,7 +92,7 @@ def test_links(tmp_path: Path) -> None:
         *("a/1.png", "b/1.png", "b/gone.png", "b/itself.png", "c/1.png", "c/deep/2.png", "d.png")
     ]
     assert found.images["b/gone.png"] == found.images["b/itself.png"] == "missing"
-    assert found.skipped == {"links to a folder that contains them": 2, "not images": 1}
+    assert found.skipped == {"links to a folder that contains them": 2, "that are no images": 1}
     with pytest.raises(UserError, match=r"itself.png: .*expected a readable file$"):
         found.files.read("b/itself.png")
 

@@ -20,7 +20,7 @@ from .listing import Files
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-HIDDEN, SYSTEM, OTHER = "hidden", "of the operating system", "not images"
+HIDDEN, SYSTEM, OTHER = "hidden", "of the operating system", "that are no images"
 """Why files are skipped."""
 
 _SYSTEM_NAMES = frozenset(
