@@ -104,6 +104,17 @@ def test_a_record_leads_back_to_what_thimble_can_find_by_name() -> None:
         assert len(str(caught.value)) < 250
 
 
+def test_a_record_of_a_folder_that_was_moved_says_how_to_go_on(tmp_path: Path) -> None:
+    model = tiny()
+    model.data = {"name": "photos", "path": str(tmp_path / "photos"), "sha256": "0", "images": {}}
+    with pytest.raises(UserError) as caught:
+        recorded_source(model, "runs/mine")
+    place = tmp_path / "photos"
+    assert str(caught.value) == (
+        f"runs/mine was trained on {place}, which is not there: expected its images; name their new place with --data"
+    )
+
+
 def test_the_images_held_out_for_the_test_are_a_part_of_each_class_and_no_others() -> None:
     whole = images(40)
     train, test = hold_out(whole)

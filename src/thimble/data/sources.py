@@ -126,11 +126,15 @@ def recorded_source(model: Trained, called: str, data_dir: Path | None = None) -
         data_dir: as for ``find_source``.
 
     Raises:
-        UserError: the record is empty, or names images that were given in memory.
+        UserError: the record is empty, or names images that were given in memory or are no longer there.
     """
     record = model.data
     name, place = record.get("name"), record.get("path")
     if isinstance(place, str):
+        if not place.startswith(HUB) and not os.path.lexists(place):
+            raise UserError(
+                f"{called} was trained on {place}, which is not there: expected its images; name their new place with --data"
+            )
         return _seen_by(model, place, _recorded_images(record, called))
     if isinstance(name, str) and name in SOURCES and "sha256" not in record:
         return find_source(name, data_dir)
