@@ -18,9 +18,11 @@ from thimble.system.machine import processor
 RESULTS = ROOT / "benchmarks" / "results"
 CASES: dict[str, Callable[[Any, Any], list[str]]] = {
     "exports": lambda script, result: script.paragraphs(result["rows"]),
+    "intervals": lambda script, result: script.paragraphs(result["rows"]),
     "large_dataset": lambda script, result: script.paragraphs(result["rows"]),
     "latency": lambda script, result: script.paragraphs(result["networks"]),
     "microcontroller": lambda script, result: script.paragraphs(result["rows"], result["versions"]),
+    "own_checks": lambda script, result: script.paragraphs(result["rows"]),
     "scan": lambda script, result: script.paragraphs(result["rows"], result["processes"]),
     "time_to_accuracy": lambda script, result: script.paragraphs(
         script.summarise(result["runs"]), result["runs"], result["fraction"]
