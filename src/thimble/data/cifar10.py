@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import gzip
-import hashlib
 import os
 import shutil
 import tarfile
@@ -27,7 +26,7 @@ from thimble.system.cache_folder import cache_folder
 from thimble.system.files import read_file
 
 from .dataset import ImageDataset
-from .download import DownloadError, download
+from .published import File, receive
 from .source import DataUnavailable, Part, Source
 
 FOLDER = "cifar-10-batches-bin"
@@ -210,35 +209,14 @@ def _download(root: Path, progress: bool) -> Path:
 def _fetch(archive: Path, root: Path, progress: bool) -> None:
     """Download the archive from the first source that delivers it whole."""
     own = os.environ.get("THIMBLE_CIFAR10_URL")
-    failures = []
-    for number, url in enumerate((own, *SOURCES) if own else SOURCES):
-        # One file per source: the thread of a source that was given up may still have its file open.
-        received = archive.with_name(f"{number}-{archive.name}")
-        try:
-            download(url, received, ARCHIVE_BYTES, progress=progress)
-            _verify(received)
-        except DownloadError as error:
-            failures.append(f"{url} ({error})")
-            received.unlink(missing_ok=True)
-        else:
-            received.rename(archive)
-            return
-    raise DataUnavailable(
-        f"CIFAR-10 is not in {root} and no source delivered it: {'; '.join(failures)}; go online and run again, "
-        f"or name a folder that holds {FOLDER}/ with --data-dir or THIMBLE_DATA, or use --data shapes10"
-    )
-
-
-def _verify(archive: Path) -> None:
-    size = archive.stat().st_size
-    if size != ARCHIVE_BYTES:
-        raise DownloadError(f"delivered {size:,} bytes, expected {ARCHIVE_BYTES:,}")
-    for algorithm, expected in (("md5", ARCHIVE_MD5), ("sha256", ARCHIVE_SHA256)):
-        with archive.open("rb") as file:
-            # "Not for security", because machines in FIPS mode would refuse MD5 otherwise.
-            digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))  # noqa: B023
-        if digest.hexdigest() != expected:
-            raise DownloadError(f"delivered a file with {algorithm.upper()} {digest.hexdigest()}, expected {expected}")
+    file = File(archive.name, ARCHIVE_BYTES, ARCHIVE_MD5, ARCHIVE_SHA256)
+    received, failures = receive((own, *SOURCES) if own else SOURCES, file, archive.parent, progress=progress)
+    if received is None:
+        raise DataUnavailable(
+            f"CIFAR-10 is not in {root} and no source delivered it: {'; '.join(failures)}; go online and run again, "
+            f"or name a folder that holds {FOLDER}/ with --data-dir or THIMBLE_DATA, or use --data shapes10"
+        )
+    received.rename(archive)
 
 
 def _unpack(archive: Path, parent: Path) -> Path:

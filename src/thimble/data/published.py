@@ -130,26 +130,48 @@ def _unpack(title: str, archive: Path, members: Mapping[str, int], folder: Path)
     return found
 
 
-def _receive(title: str, file: File, addresses: Sequence[str], temporary: Path, folder: Path, progress: bool) -> Path:
+def receive(urls: Iterable[str], file: File, folder: Path, *, progress: bool = False) -> tuple[Path | None, list[str]]:
+    """Download a file from the first URL that delivers it whole.
+
+    Args:
+        urls: tried in this order, once each.
+        file: what they should deliver.
+        folder: where it is written.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        the file, None if no URL delivered it; and what each URL before it did wrong, in words.
+    """
     failures = []
-    for number, address in enumerate(addresses):
-        # One file per address: the thread of an address that was given up may still have its file open.
-        received = temporary / f"{number}-{file.name}"
+    for number, url in enumerate(urls):
+        # One file per URL: the thread of a URL that was given up may still have its file open.
+        received = folder / f"{number}-{file.name}"
         try:
-            download(f"{address}{file.name}", received, file.num_bytes, progress=progress)
+            download(url, received, file.num_bytes, progress=progress)
             _verify(received, file)
         except DownloadError as error:
-            failures.append(f"{address} ({error})")
+            failures.append(f"{url} ({error})")
             received.unlink(missing_ok=True)
         else:
-            return received
-    raise DataUnavailable(
-        f"{title} is not in {folder} and no source delivered {file.name}: {'; '.join(failures)}; go online and run"
-        " again, or name a folder that holds its files with --data-dir"
-    )
+            return received, failures
+    return None, failures
+
+
+def _receive(title: str, file: File, addresses: Sequence[str], temporary: Path, folder: Path, progress: bool) -> Path:
+    urls = [f"{address}{file.name}" for address in addresses]
+    received, failures = receive(urls, file, temporary, progress=progress)
+    if received is None:
+        raise DataUnavailable(
+            f"{title} is not in {folder} and no source delivered {file.name}: {'; '.join(failures)}; go online and run"
+            " again, or name a folder that holds its files with --data-dir"
+        )
+    return received
 
 
 def _verify(path: Path, file: File) -> None:
+    size = path.stat().st_size
+    if size != file.num_bytes:
+        raise DownloadError(f"delivered {size:,} bytes, expected {file.num_bytes:,}")
     for algorithm, expected in (("md5", file.md5), ("sha256", file.sha256)):
         with path.open("rb") as content:
             # "Not for security", because machines in FIPS mode would refuse MD5 otherwise.

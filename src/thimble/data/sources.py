@@ -133,7 +133,8 @@ def recorded_source(model: Trained, called: str, data_dir: Path | None = None) -
     if isinstance(place, str):
         if not place.startswith(HUB) and not os.path.lexists(place):
             raise UserError(
-                f"{called} was trained on {place}, which is not there: expected its images; name their new place with --data"
+                f"{called} was trained on {place}, which is not there: expected its images; name their new place with"
+                " --data"
             )
         return _seen_by(model, place, _recorded_images(record, called))
     if isinstance(name, str) and name in SOURCES and "sha256" not in record:
