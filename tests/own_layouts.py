@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+
+import pytest
 
 from thimble.data.own.layouts import read_listing
 from thimble.data.own.listing import Listing
@@ -21,6 +24,18 @@ def made(folder: Path, names: Iterable[str]) -> Path:
         if not name.endswith("/"):
             path.touch()
     return folder
+
+
+def lock_folder(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    """Let no folder be read whose path ends so: root, who runs tests too, may read any real one."""
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith(ending):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
 
 
 def listed(folder: Path, names: Iterable[str], **settings: object) -> Listing:

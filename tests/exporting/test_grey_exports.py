@@ -98,6 +98,18 @@ def test_without_its_data_it_is_compared_on_drawings_of_its_size_and_channels(
     assert parity.agreement == 1
 
 
+def deployments_of_int8(monkeypatch: pytest.MonkeyPatch) -> list[Deployment]:
+    """The deployments that int8 files are built of from now on; the files are float32, which is quick."""
+    seen: list[Deployment] = []
+
+    def build(deployment: Deployment) -> bytes:
+        seen.append(deployment)
+        return onnx_file.build_float(deployment)
+
+    monkeypatch.setattr(onnx_file, "build_int8", build)
+    return seen
+
+
 class Counted(Rows):
     """Notes which rows are read."""
 
@@ -111,13 +123,7 @@ class Counted(Rows):
 
 
 def test_of_images_on_disk_only_those_to_calibrate_with_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Deployment] = []
-
-    def build(deployment: Deployment) -> bytes:
-        seen.append(deployment)
-        return onnx_file.build_float(deployment)
-
-    monkeypatch.setattr(onnx_file, "build_int8", build)
+    seen = deployments_of_int8(monkeypatch)
     model = grey_model()
     test = grey_data(model, 40, 2)
     few = grey_data(model, 20, 1)
@@ -138,13 +144,7 @@ def test_of_images_on_disk_only_those_to_calibrate_with_are_read(monkeypatch: py
 
 def test_calibration_images_of_another_size_are_fitted_as_the_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only of a model that is exported with other data than its own."""
-    seen: list[Deployment] = []
-
-    def build(deployment: Deployment) -> bytes:
-        seen.append(deployment)
-        return onnx_file.build_float(deployment)
-
-    monkeypatch.setattr(onnx_file, "build_int8", build)
+    seen = deployments_of_int8(monkeypatch)
     model = grey_model()
     drawings = shapes10(12, seed=1)
     train = ImageDataset("drawn", drawings.images, drawings.labels % 2, model.classes, drawings.mean, drawings.std)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from card_runs import drawn, run
+from onnx_snippets import check_pixels
 from PIL import Image
 
-from thimble.data.image_files import read_image
 from thimble.data.pixels import Fitting, to_input
 from thimble.measuring.prediction import predict
 from thimble.models import build_model
@@ -56,40 +53,7 @@ def test_its_pixels_without_pytorch_are_thimbles(
     model = fitted(source) if isinstance(source, Fitting) else source
     text = model_card(model)
     (snippet,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "onnxruntime" in block)
-    seen: list[Any] = []
-
-    class Session:
-        def __init__(self, path: str) -> None:
-            assert path.endswith(".onnx")
-
-        def get_modelmeta(self) -> SimpleNamespace:
-            return SimpleNamespace(custom_metadata_map={"thimble": json.dumps({"classes": ["a", "b"]})})
-
-        def run(self, outputs: list[str] | None, inputs: dict[str, Any]) -> list[Any]:
-            seen.append(inputs["images"])
-            return [np.array([[0.0, 1.0]])]
-
-    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session))
-    monkeypatch.chdir(tmp_path)
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 77, 4), np.uint8))
-    deep = Image.fromarray(np.random.default_rng(0).integers(0, 65_536, (50, 77), np.uint16))
-    palette = noise.convert("RGB").quantize(16)
-    images: list[tuple[Image.Image, dict[str, Any]]] = [
-        *((noise.convert(mode), {}) for mode in ("RGBA", "LA", "RGB", "L", "1", "P")),
-        (deep, {}),
-        (palette, {"transparency": bytes(range(0, 256, 16))}),
-        (noise.convert("RGB"), {"transparency": (1, 2, 3)}),
-    ]
-    for number, (image, options) in enumerate(images):
-        exif = Image.Exif()
-        exif[0x0112] = 1 + number % 8
-        image.save("photo.jpg", format="PNG", exif=exif, **options)
-        exec(snippet, {})
-        assert capsys.readouterr().out == "b\n"
-        assert seen[-1].dtype == np.uint8
-        expected = to_input(read_image("photo.jpg", fitting), fitting).permute(1, 2, 0)
-        assert np.array_equal(seen[-1], expected[None])
-    assert len(seen) == 9
+    check_pixels(snippet, {"classes": ["a", "b"]}, fitting, tmp_path, monkeypatch, capsys)
 
 
 def test_the_card_says_how_images_are_fitted() -> None:

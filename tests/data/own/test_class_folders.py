@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from own_layouts import listed, made, summary
+from own_layouts import listed, lock_folder, made, summary
 
 from thimble.data.own.layouts import read_listing
 from thimble.data.own.settings import ImagesConfig
@@ -176,14 +176,7 @@ def test_images_without_folders(tmp_path: Path) -> None:
 
 def test_an_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = made(tmp_path / "x", ["a/1.jpg", "b/1.jpg"])
-    scandir = os.scandir
-
-    def refuse(path: str) -> object:
-        if str(path).endswith("/b"):
-            raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    lock_folder(monkeypatch, "/b")
     with pytest.raises(UserError, match=r"^cannot read .*/x/b: Permission denied; expected a readable folder$"):
         read_listing(root, ImagesConfig())
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from own_layouts import made
+from own_layouts import lock_folder, made
 
 from thimble.data.image_paths import natural
 from thimble.data.own.trees import Tree, ending_of, folder_tree, why_skipped
@@ -136,14 +136,7 @@ def test_a_folder_that_is_gone_or_locked(tmp_path: Path, monkeypatch: pytest.Mon
     root = made(tmp_path / "x", ["a/1.jpg", "b/1.jpg"])
     with pytest.raises(UserError, match=r"^cannot read .*/y: No such file or directory; expected a readable folder$"):
         folder_tree(tmp_path / "y")
-    scandir = os.scandir
-
-    def refuse(path: str) -> object:
-        if str(path).endswith("/b"):
-            raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    lock_folder(monkeypatch, "/b")
     with pytest.raises(UserError, match=r"^cannot read .*/x/b: Permission denied; expected a readable folder$"):
         folder_tree(root)
 
