@@ -180,7 +180,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS), help="these datasets")
     add_output(parser)
     options = parser.parse_args()
-    unpack(options.archives, options.folder)
+    unpack(options.archives, options.folder, options.only)
     rows = []
     for name in options.only:
         rows.append(check(name, options.folder))

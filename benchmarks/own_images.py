@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,9 @@ TASKS = {
 }
 
 
-def unpack(archives: Path, folder: Path) -> None:
-    """Unpack each dataset's archives, unless its folder is there."""
-    for name in TASKS:
+def unpack(archives: Path, folder: Path, names: Iterable[str]) -> None:
+    """Unpack these datasets' archives, unless their folders are there."""
+    for name in names:
         if not (folder / name).is_dir():
             for archive in sorted((archives / name).glob("*.tar*")):
                 with tarfile.open(archive) as file:
@@ -177,7 +178,7 @@ def main() -> int:
     if not options.archives.is_dir():
         raise UserError(f"{options.archives} is not a folder: expected the packed datasets")
     began, runs = time.monotonic(), options.folder / "runs"
-    unpack(options.archives, options.folder)
+    unpack(options.archives, options.folder, options.only)
     for seed in range(options.seeds):  # every dataset once before any of them twice
         for name in options.only:
             if time.monotonic() - began < 60 * options.minutes:

@@ -69,7 +69,7 @@ def trial(dataset: str, seed: int, changes: dict[str, Any], folder: Path) -> dic
         "seconds": round(time.monotonic() - began),
         "device": torch.cuda.get_device_name()
         if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads",
+        else f"CPU, threads: {torch.get_num_threads()}",
     }
 
 
@@ -84,7 +84,7 @@ def main() -> int:
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="what differs from the recipe")
     parser.add_argument("--trials", type=Path, default=Path("own_trials.jsonl"), help="the file of lines")
     options = parser.parse_args()
-    unpack(options.archives, options.folder)
+    unpack(options.archives, options.folder, options.datasets)
     changes = parse(options.set)
     known = options.trials.read_text(encoding="utf-8").splitlines() if options.trials.is_file() else []
     done = [{key: json.loads(line)[key] for key in ("dataset", "seed", "changes")} for line in known]
