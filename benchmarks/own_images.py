@@ -100,6 +100,7 @@ def read_run(run: Path) -> dict[str, Any]:
         "epochs": recipe["epochs"],
         "batch_size": recipe["batch_size"],
         "class_weights": recipe["class_weights"],
+        "dropout": recipe["dropout"],
         "flip": recipe["augment"]["flip"],
         "training_seconds": sum(float(row.split(",")[column]) for row in rows[1:]),
         "device": environment["device"],
@@ -137,7 +138,7 @@ def row(result: dict[str, Any]) -> list[object]:
         f"{height} px, {'grey' if channels == 1 else 'colour'}, {first['fit']}",
         first["parameters"],
         f"{first['epochs']} of {first['batch_size']}",
-        f"{first['class_weights']}, {first['flip']}",
+        f"{first['class_weights']}, {first['flip']}, {first['dropout']:g}",
         f"{result['accuracy']['n']}, {result['on_gpu']} on a GPU" if result["on_gpu"] else result["accuracy"]["n"],
         mean_percent(result["accuracy"]),
         mean_percent(result["balanced_accuracy"]),
@@ -148,7 +149,7 @@ def row(result: dict[str, Any]) -> list[object]:
 
 _HEADER = (
     *("dataset", "classes", "training images", "test images", "input", "parameters", "epochs, batch"),
-    *("class weights, flip", "n", "test accuracy", "balanced accuracy", "bar", "minutes"),
+    *("class weights, flip, dropout", "n", "test accuracy", "balanced accuracy", "bar", "minutes"),
 )
 
 

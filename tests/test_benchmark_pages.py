@@ -22,6 +22,7 @@ CASES: dict[str, Callable[[Any, Any], list[str]]] = {
     "large_dataset": lambda script, result: script.paragraphs(result["rows"]),
     "latency": lambda script, result: script.paragraphs(result["networks"]),
     "microcontroller": lambda script, result: script.paragraphs(result["rows"], result["versions"]),
+    "own_images": lambda script, result: script.paragraphs(result["datasets"]),
     "own_checks": lambda script, result: script.paragraphs(result["rows"]),
     "scan": lambda script, result: script.paragraphs(result["rows"], result["processes"]),
     "time_to_accuracy": lambda script, result: script.paragraphs(
