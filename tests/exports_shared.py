@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +54,18 @@ def save_onnx(path: Path, model: Classifier, *, preprocess: bool = True, softmax
     deployment = deploy(model, preprocess=preprocess, softmax=softmax, metadata=metadata)
     path.write_bytes(onnx_file.build_float(deployment))
     return path
+
+
+def deployments_of_int8(monkeypatch: pytest.MonkeyPatch) -> list[Deployment]:
+    """The deployments that int8 files are built of from now on; the files are float32, which is quick."""
+    seen: list[Deployment] = []
+
+    def build(deployment: Deployment) -> bytes:
+        seen.append(deployment)
+        return onnx_file.build_float(deployment)
+
+    monkeypatch.setattr(onnx_file, "build_int8", build)
+    return seen
 
 
 def seasoned(name: str = "reference", **arguments: Any) -> Classifier:

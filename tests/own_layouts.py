@@ -31,7 +31,7 @@ def lock_folder(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
     scandir = os.scandir
 
     def refuse(path: str) -> object:
-        if str(path).endswith(ending):
+        if str(path).rstrip("/").endswith(ending):
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 

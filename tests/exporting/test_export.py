@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from exports_shared import StandIn, seasoned
+from exports_shared import StandIn, deployments_of_int8, seasoned
 
 import thimble
 from thimble.cli import main as cli
@@ -79,17 +79,13 @@ def test_int8_is_calibrated_on_training_images_and_smaller(data: None) -> None:
 
 @pytest.mark.slow
 def test_calibration_never_sees_a_test_image(monkeypatch: pytest.MonkeyPatch, data: None) -> None:
-    seen: dict[str, Any] = {}
-
-    def build(deployment: Deployment) -> bytes:
-        seen["images"] = deployment.calibration
-        return onnx_file.build_float(deployment)
-
-    monkeypatch.setattr(onnx_file, "build_int8", build)
+    seen = deployments_of_int8(monkeypatch)
     export("reference", "onnx-int8")
     rows = {image.numpy().tobytes() for image in StandIn().load("train").images}
-    assert len(seen["images"]) == 600
-    assert {image.numpy().tobytes() for image in seen["images"]} == rows
+    images = seen[-1].calibration
+    assert images is not None
+    assert len(images) == 600
+    assert {image.numpy().tobytes() for image in images} == rows
 
 
 @pytest.mark.slow

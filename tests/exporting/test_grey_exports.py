@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from exports_shared import fitted, seasoned
+from exports_shared import deployments_of_int8, fitted, seasoned
 from torch import Tensor
 
 from thimble.cli import main as cli
@@ -96,18 +96,6 @@ def test_without_its_data_it_is_compared_on_drawings_of_its_size_and_channels(
     assert (parity.images, parity.num_images, parity.test_images) == ("shapes10", 60, None)
     assert parity.max_difference <= 1e-4
     assert parity.agreement == 1
-
-
-def deployments_of_int8(monkeypatch: pytest.MonkeyPatch) -> list[Deployment]:
-    """The deployments that int8 files are built of from now on; the files are float32, which is quick."""
-    seen: list[Deployment] = []
-
-    def build(deployment: Deployment) -> bytes:
-        seen.append(deployment)
-        return onnx_file.build_float(deployment)
-
-    monkeypatch.setattr(onnx_file, "build_int8", build)
-    return seen
 
 
 class Counted(Rows):

@@ -9,26 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from training_runs import history
 
 from thimble.errors import UserError
 from thimble.reporting.curves import draw, save_drawing
 from thimble.system.names import shown
-
-
-def history(epochs: int, *, validation: bool = True) -> list[dict[str, Any]]:
-    return [
-        {
-            "epoch": epoch,
-            "train_loss": 2 / epoch,
-            "train_accuracy": 1 - 0.5 / epoch,
-            "validation_loss": 2.2 / epoch if validation else None,
-            "validation_accuracy": 1 - 0.6 / epoch if validation else None,
-            "learning_rate": 0.1 / epoch,
-            "seconds": 10.0,
-            "images_per_second": 12.0,
-        }
-        for epoch in range(1, epochs + 1)
-    ]
 
 
 def pixels(path: Path) -> Any:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from thimble.system.temporary import is_running
+
 MOST_REQUESTS = 100
 """The most requests at the same time; an open page uses one or two."""
 
@@ -191,21 +193,11 @@ def demo_folder() -> Iterator[Path]:
 
 def sweep(folder: Path) -> None:
     """Delete the folders of demos whose processes have ended."""
-    if os.name != "posix":  # elsewhere, os.kill would end the process
+    if os.name != "posix":  # elsewhere, os.getuid is missing and is_running cannot tell
         return
     for path in folder.glob(f"{_PREFIX}*-*"):
         process = path.name.removeprefix(_PREFIX).partition("-")[0]
         with contextlib.suppress(OSError):
             ours = process.isdecimal() and not path.is_symlink() and path.stat().st_uid == os.getuid()
-            if ours and not _is_alive(int(process)):
+            if ours and not is_running(int(process)):
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True

@@ -57,14 +57,14 @@ _swept: set[tuple[int, Path]] = set()
 
 def _is_abandoned(entry: os.DirEntry[str], machine: str, process: int) -> bool:
     if machine == _machine():
-        return not _lives(process)
+        return not is_running(process)
     try:
         return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ONE_DAY_SECONDS
     except OSError:
         return False
 
 
-def _lives(process: int) -> bool:
+def is_running(process: int) -> bool:
     """Whether a process with this number runs on this machine; True if we cannot find out."""
     if os.name != "posix":  # on Windows os.kill would send Ctrl-C instead of asking
         return True

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from own_layouts import lock_folder
 
 from thimble.data.own.finding import Folders, folders_on_disk
 from thimble.errors import UserError
@@ -144,13 +145,6 @@ def test_links_that_lead_nowhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("locked", ["x", "images"])
 def test_a_locked_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: str) -> None:
-    scandir = os.scandir
-
-    def refuse(path: str) -> object:
-        if str(path).rstrip("/").endswith(locked):
-            raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    lock_folder(monkeypatch, locked)
     with pytest.raises(UserError, match=rf"^cannot read .*/{locked}: Permission denied; expected a readable folder$"):
         folders(tmp_path / "x", "images/a.jpg").find("a.jpg")

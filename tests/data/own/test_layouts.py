@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from own_layouts import lock_folder
 from own_pictures import photos, write
 
 from thimble.data.own.layouts import read_listing
@@ -173,10 +174,7 @@ def test_links_that_lead_nowhere(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: object) -> object:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr("os.scandir", refuse)
+    lock_folder(monkeypatch, "/set")
     with pytest.raises(UserError, match=r"^cannot read .*/set: Permission denied; expected a readable folder$"):
         read_listing(folder, ImagesConfig())
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
-import tarfile
 from pathlib import Path
 
 import pytest
+from own_layouts import tarred
 from own_pictures import photos
 
 from thimble.data.own.layouts import read_listing
@@ -23,12 +22,7 @@ PICTURES = list(photos(6).values())
 
 def shard(path: Path, files: dict[str, bytes]) -> Path:
     path.parent.mkdir(exist_ok=True)
-    with tarfile.open(path, "w") as file:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            file.addfile(info, io.BytesIO(content))
-    return path
+    return tarred(path, files)
 
 
 def test_shards_with_parts(tmp_path: Path) -> None:
