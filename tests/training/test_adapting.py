@@ -47,6 +47,18 @@ def test_equal_classes_need_no_weights() -> None:
     assert choices(find_recipe("own"), dataset(30, 25))[0].weighting.class_weights == "none"
 
 
+def test_smaller_batches_have_a_smaller_rate_unless_one_is_asked_for() -> None:
+    recipe = find_recipe("own")
+    config, said = choices(recipe, dataset(40, 40))
+    assert (config.schedule.batch_size, config.optimization.learning_rate) == (16, pytest.approx(0.3 / 4))
+    assert config.optimization.muon_learning_rate == recipe.optimization.muon_learning_rate
+    assert "learning rate: 0.075, in proportion to batches of 16" in said
+    assert choices(recipe, dataset(300, 20))[0].optimization.learning_rate == 0.3
+    assert choices(recipe, dataset(15_000, 15_000))[0].optimization.learning_rate == 0.3  # batches of 128
+    assert choices(recipe.changed(learning_rate=0.2), dataset(40, 40))[0].optimization.learning_rate == 0.2
+    assert choices(recipe.changed(batch_size=16), dataset(40, 40))[0].optimization.learning_rate == 0.3
+
+
 def test_few_images_per_class_need_dropout() -> None:
     config, said = choices(find_recipe("own"), dataset(30, 25))
     assert config.network.dropout == choose_dropout(27.5) == 0.5

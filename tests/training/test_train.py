@@ -79,6 +79,12 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_advice(
     assert "\n" not in str(caught.value)
 
 
+def test_a_training_that_diverged_stops(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thimble.training.loop._DIVERGED", 0.5)
+    with pytest.raises(RunError, match=r"loss rose to \d.* in epoch 1, expected at most 0.5: .*--learning-rate"):
+        train(little_run, epochs=2)
+
+
 def test_the_test_images_are_read_once_and_only_after_the_last_epoch(little_run: TrainConfig) -> None:
     events: list[str] = []
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+_DIVERGED = 1_000.0
+"""A training loss that no training comes back from to a good network; at the start it is about log(classes)."""
+
 _MIXING = 1
 """The last part of mixing's seeds. It keeps them different from augmentation's seeds, which lack this part."""
 
@@ -88,12 +91,22 @@ def train_epochs(session: Session, stop: StopRequest) -> None:
         session.hardness.end_epoch()
         # The learning rate comes from the step, not from the loop: a run resumed after an epoch's last step skips it.
         row = progress.end_epoch(_validate(session), session.set_learning_rate(progress.step - 1))
+        _check_loss(row["train_loss"], progress.epoch)
         session.save()
         if session.curves:
             session.curves.add(row)
         observer.epoch(row)
         if session.summed(torch.tensor([float(bool(stop))], device=fabric.device))[0]:  # during validation
             raise Interrupted(f"interrupted after epoch {progress.epoch}: thimble train --resume {session.run}")
+
+
+def _check_loss(loss: float, epoch: int) -> None:
+    """Stop a training that has diverged: it would go on for hours, and its last loss may even look healthy again."""
+    if loss > _DIVERGED:
+        raise RunError(
+            f"the training loss rose to {loss:,.4g} in epoch {epoch}, expected at most {_DIVERGED:g}: the training has"
+            " diverged; try a lower --learning-rate, or --clip-norm 1"
+        )
 
 
 def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> Tensor:
