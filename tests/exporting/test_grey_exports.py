@@ -26,7 +26,7 @@ from thimble.exporting.export import CALIBRATION_IMAGES, export, labels_of
 from thimble.exporting.exported import open_exported
 from thimble.models import build_model
 from thimble.models.classifier import Classifier
-from thimble.storage.weights import save_weights
+from thimble.storage.weights import WEIGHTS_FILE, save_weights
 
 FORMATS = ["onnx", "onnx-int8", "torch", "c", "executorch"]
 
@@ -169,6 +169,15 @@ def test_each_export_has_labels_of_its_own_and_replaces_them_with_itself(tmp_pat
     assert other.read_text() == "b\na\nc\n"
     assert exported_as(tmp_path / "model.onnx", ("new", "old")) == one
     assert one.read_text() == "new\nold\n"
+
+
+@pytest.mark.slow
+def test_a_file_of_a_run_is_named_after_the_run(tmp_path: Path) -> None:
+    for run in ("mine", "yours"):
+        (tmp_path / "runs" / run).mkdir(parents=True)
+        save_weights(tmp_path / "runs" / run / WEIGHTS_FILE, grey_model(), {})
+        assert export(tmp_path / "runs" / run).output == Path(f"{run}.onnx")
+    assert sorted(path.name for path in tmp_path.glob("*.onnx")) == ["mine.onnx", "yours.onnx"]
 
 
 def test_labels_are_one_a_line_whatever_they_are_called() -> None:

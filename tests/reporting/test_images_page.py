@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from own_messy import messy_folder
-from own_pictures import photos, write
+from own_pictures import encoded, photos, soft, write
 
 from thimble.data.own.own_images import OwnImages
 from thimble.data.own.settings import ImagesConfig
@@ -40,6 +40,14 @@ def test_everything_is_shown(tmp_path: Path) -> None:
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
     assert "<script" not in text
     assert len(text) < 1_000_000
+
+
+def test_the_sizes_are_those_of_all_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few of them are drawn."""
+    monkeypatch.setattr("thimble.reporting.image_samples._MOST_POINTS", 2)
+    root = write(tmp_path / "photos", {**photos(6, 50, 60), "cat/wide.png": encoded(soft(90, 40), "PNG")})
+    write(root, {"dog/high.png": encoded(soft(55, 99), "PNG"), "dog/flat.png": encoded(soft(52, 33), "PNG")})
+    assert "from 50 x 33 to 90 x 99" in page_of(root)
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "squash"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from thimble.errors import UserError
 from thimble.measuring.evaluation import check_fit
 from thimble.models.classifier import Classifier
 from thimble.storage.find import Model, load_described, name_of
-from thimble.system.arguments import described, take
+from thimble.system.arguments import described, expanded, take
 from thimble.system.files import write_atomically
 from thimble.system.names import shown
 from thimble.system.scratch import temporary_folder
@@ -91,8 +92,8 @@ def export(
     Args:
         model: a shipped model's name, a weights file, a run folder or a classifier; it is not changed.
         format: one of ``FORMATS``.
-        output: the file; an existing one and its labels are replaced. Default: named after the model, in the current
-            folder.
+        output: the file; an existing one and its labels are replaced. Default: named after the run or the network, in
+            the current folder.
         preprocess: whether the file takes uint8 (N, height, width, channels), 0..255, red first, and normalises it; if
             not, it takes normalised float32 (N, channels, height, width).
         softmax: whether the file returns ``probabilities`` instead of logits.
@@ -116,9 +117,10 @@ def export(
         asked = "--softmax" if softmax else "--no-preprocess"
         raise UserError(f"--format {format} always takes pixels and returns logits: drop {asked}")
     classifier, metadata, sha256 = load_described(model)
-    path = path or Path(f"{classifier.name}{kind.ending}")
+    file_name = f"{_stem(model, classifier)}{kind.ending}"
+    path = path or Path(file_name)
     if path.is_dir():
-        example = path / f"{classifier.name}{kind.ending}"
+        example = path / file_name
         raise UserError(f"--output {path} is a folder: expected a file name, such as {example}")
     kind.require(f"--format {format}")
     name = name_of(model)
@@ -156,6 +158,13 @@ def labels_of(model: Classifier) -> str:
     a line is escaped.
     """
     return "".join(f"{shown(name)}\n" for name in model.classes)
+
+
+def _stem(model: Model, classifier: Classifier) -> str:
+    """What a file is called by default: as the run's folder, so that exports of two runs do not replace each other."""
+    if isinstance(model, str | os.PathLike) and expanded(model).is_dir():
+        return Path(os.path.abspath(expanded(model))).name
+    return classifier.name
 
 
 def _twin(deployment: Deployment, path: Path) -> Run:

@@ -88,10 +88,11 @@ def sizes_plot(found: Examination) -> Plot | None:
     sizes = found.scan.sizes
     if not np.ptp(sizes, 0).any():
         return None
-    if len(sizes) > _MOST_POINTS:
-        sizes = sizes[np.linspace(0, len(sizes) - 1, _MOST_POINTS).round().astype(int)]
     figure, panel = one_panel(6, 4)
     unique, counts = np.unique(sizes, axis=0, return_counts=True)
+    if len(unique) > _MOST_POINTS:
+        some = np.linspace(0, len(unique) - 1, _MOST_POINTS).round().astype(int)
+        unique, counts = unique[some], counts[some]
     panel.scatter(unique[:, 0], unique[:, 1], s=8 + 24 * np.sqrt(counts / counts.max()), color=BLUE, alpha=0.8, lw=0)
     low, high = float(sizes.min()), float(sizes.max())
     if high > 8 * low:

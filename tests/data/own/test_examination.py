@@ -101,7 +101,7 @@ def test_a_class_of_copies_keeps_its_training_images(tmp_path: Path) -> None:
 def test_a_class_that_only_the_test_lacks_is_told(tmp_path: Path) -> None:
     found = examined(tmp_path / "x", {"train/a": 5, "train/b": 5, "test/a": 12})
     found.check()
-    assert any("fewer than 10 test images, b the fewest, 0" in note for note in found.notes)
+    assert any("fewer than 10 test images, class b the fewest (0)" in note for note in found.notes)
 
 
 def test_all_of_it_is_json(tmp_path: Path) -> None:

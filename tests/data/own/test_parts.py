@@ -143,7 +143,7 @@ def test_a_tiny_class_trains_and_the_notes_say_what_it_lacks() -> None:
     assert sorted(split.parts[1:4]) in (["test", "train", "train"], ["test", "train", "val"])
     notes = " ".join(split.notes)
     assert "No test images of class one: expected at least two different images." in notes
-    assert "2 of 3 classes have fewer than 10 test images, one the fewest, 0" in notes
+    assert "2 of 3 classes have fewer than 10 test images, class one the fewest (0)" in notes
 
 
 def test_classes_with_enough_test_images_are_not_warned_of() -> None:
@@ -166,6 +166,7 @@ def test_a_class_in_one_group_has_no_test_images_and_it_is_said() -> None:
     split = split_parts(entries_of(["a"] * 200 + ["b"] * 5, group=groups), [sha(index) for index in range(205)])
     assert set(split.parts[200:]) == {"train"}
     assert "No test images of class b: expected at least two different groups." in split.notes
+    assert "The images of a group stay in one part: 201 groups are divided by their hashes." in split.notes
 
 
 def test_a_group_in_two_given_parts_is_told() -> None:

@@ -31,7 +31,7 @@ def export(
     Args:
         model: A shipped model's name, a weights file or a run folder.
         output: File to write; an existing file and its labels are replaced. Default: in the current folder, named after
-            MODEL's architecture and the format.
+            the run or, of another MODEL, its architecture, and the format.
         preprocess: Without this flag the file takes uint8 images (N, height, width, channels) and normalises them
             itself. With it, it takes normalised float32 images (N, channels, height, width).
         softmax: Output probabilities instead of logits.

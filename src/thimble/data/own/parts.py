@@ -170,6 +170,9 @@ class _Units:
         if grouped and len(self.hashes) == 1:
             name = shown(entries[int(self.pool[0])].group or "")
             return [f"All images are in one group, {name}: none can test or validate; choose smaller groups."]
+        if grouped:
+            count = len({entries[index].group for index in self.pool if entries[index].group is not None})
+            notes.append(f"The images of a group stay in one part: {_counted(count, 'group')} divided by their hashes.")
         if self.large.any():
             largest = int(self.sizes.argmax())
             name = shown(entries[int(self.pool[self.first[largest]])].group or "")
@@ -233,7 +236,7 @@ def _about_few(parts: Numbers, labels: Numbers, names: Sequence[str]) -> list[st
     fewest = int(tested.argmin())
     return [
         f"{few:,} of {len(names):,} classes {'has' if few == 1 else 'have'} fewer than {FEW_TEST_IMAGES} test images,"
-        f" {shown(names[fewest])} the fewest, {tested[fewest]}: their own figures will be uncertain."
+        f" class {shown(names[fewest])} the fewest ({tested[fewest]}): measures of such a class are uncertain."
     ]
 
 
