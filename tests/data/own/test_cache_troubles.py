@@ -22,7 +22,7 @@ from thimble.errors import RunError
 
 
 @pytest.mark.parametrize("file", ["images", "entries", "about.json", "names.json"])
-@pytest.mark.parametrize("damage", ["gone", "cut", "longer", "noise"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "longer", "noise", "zeroed"])
 def test_a_damaged_cache_is_noticed(
     tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, file: str, damage: str
 ) -> None:
@@ -32,7 +32,9 @@ def test_a_damaged_cache_is_noticed(
     content = path.read_bytes()
     path.unlink()
     if damage != "gone":
-        new = {"cut": content[:-1], "longer": content + b"\0", "noise": os.urandom(100)}[damage]
+        half = len(content) // 2
+        zeroed = content[:half] + bytes(len(content) - half)
+        new = {"cut": content[:-1], "longer": content + b"\0", "noise": os.urandom(100), "zeroed": zeroed}[damage]
         path.write_bytes(new)
     assert same(reading(root)[0], fresh(root, monkeypatch))
     write(root, {"new/1.png": encoded(soft(70, 70, 9), "PNG")})
