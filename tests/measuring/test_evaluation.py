@@ -156,7 +156,9 @@ def test_the_default_data_is_what_the_model_records(colours: Classifier, monkeyp
     with pytest.raises(UserError, match=r"^colours was trained on mine, which Thimble cannot find by its name"):
         evaluate(colours)
     colours.data = {"name": "plain", "sha256": "0" * 64}
-    with pytest.raises(UserError, match=r"^colours was trained on images that its trainer gave, plain: pass them as"):
+    with pytest.raises(
+        UserError, match=r"^colours was trained on images that its trainer gave, plain: name them with --data"
+    ):
         evaluate(colours)
     assert evaluate(colours, "plain").accuracy == 1.0
 
