@@ -141,8 +141,8 @@ def recorded_source(model: Trained, called: str, data_dir: Path | None = None) -
         return find_source(name, data_dir)
     if name and "sha256" in record:
         raise UserError(
-            f"{called} was trained on images that its trainer gave, {str(name)[:80]}: name them with --data, or pass them"
-            " as data= in Python"
+            f"{called} was trained on images that its trainer gave, {str(name)[:80]}: name them with --data, or pass"
+            " them as data= in Python"
         )
     found = f"was trained on {str(name)[:80]}, which Thimble cannot find by its name" if name else "records no dataset"
     raise UserError(f"{called} {found}: name its data with --data, for example {' or '.join(SOURCES)}")
