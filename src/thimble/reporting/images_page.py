@@ -68,6 +68,8 @@ def _headline(found: Examination) -> list[tuple[str, str, str]]:
     scan, totals = found.scan, {part: int(counts.sum()) for part, counts in found.table().items()}
     height, width = scan.fitting.size
     parts = f"{totals['train']:,} train, {totals['val']:,} validate, {totals['test']:,} test"
+    groups, out = len(found.duplicates.groups), totals[LEFT_OUT]
+    told = f"{'group' if groups == 1 else 'groups'}; {out:,} {'image' if out == 1 else 'images'} left out of training"
     left = sum(found.listing.skipped.values()) + len(scan.unreadable) + len(found.listing.missing)
     return [
         ("images", f"{len(scan.entries):,}", parts),
@@ -77,11 +79,7 @@ def _headline(found: Examination) -> list[tuple[str, str, str]]:
             f"{width}x{height}",
             f"{'grey' if scan.fitting.channels == 1 else 'colour'}, {_FITTED[scan.fitting.fit]}",
         ),
-        (
-            "duplicates",
-            f"{len(found.duplicates.groups):,}",
-            f"groups; {totals[LEFT_OUT]:,} images left out of training",
-        ),
+        ("duplicates", f"{groups:,}", told),
         ("not used", f"{left:,}", f"files skipped or missing; unreadable: {len(scan.unreadable):,}"),
     ]
 
