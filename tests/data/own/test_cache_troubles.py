@@ -16,6 +16,7 @@ from own_folders import folder_listing, watched
 from own_pictures import encoded, photos, soft, write
 from own_scans import AUTO, fresh, reading, same, scans
 
+from thimble.data.own.cache import Record, Store
 from thimble.data.own.scan import Scan, scan
 from thimble.data.own.settings import ImagesConfig
 from thimble.errors import RunError
@@ -159,3 +160,23 @@ def test_without_locks_all_may_scan(tmp_path: Path, own_cache: Path, monkeypatch
     assert errors == []
     assert same(*found)
     assert len(scans(own_cache)) == 1
+
+
+def test_a_scan_that_another_process_named_first_is_taken(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without locks, two processes may both find nothing; the second cannot give its scan the name."""
+    root = write(tmp_path / "data", photos(6))
+    first, _ = reading(root)
+    named = scans(own_cache)[0].stat().st_ino
+    find, calls = Store.find, []
+
+    def late(store: Store) -> Record | None:
+        calls.append(store)
+        return find(store) if len(calls) == 4 else None  # not at the start, under the lock, or before the renaming
+
+    monkeypatch.setattr(Store, "find", late)
+    second, _ = reading(root)
+    assert len(calls) == 4
+    assert same(first, second)
+    assert [path.stat().st_ino for path in scans(own_cache)] == [named]

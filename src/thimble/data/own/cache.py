@@ -186,17 +186,32 @@ class Store:
         (temporary / "about.json").write_text(json.dumps(about), encoding="ascii")
         for path in temporary.iterdir():
             _flush(path)  # without it, a power cut could leave empty files under the new name
-        target, finished = self.folder / self.key, self.find()
+        target = self.folder / self.key
+        finished = self.find() or self._named(temporary, target)
         if finished is not None:  # by another process, where there are no locks
             return finished
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
         for path in _by_last_use(self.folder)[NUM_KEPT:]:
             shutil.rmtree(path, ignore_errors=True)
         stored = _read(target)
         if stored is None:
             raise RunError(f"{target} changed while it was written: start again")
         return stored
+
+    def _named(self, temporary: Path, target: Path) -> Record | None:
+        """Give a scan its name; return the one that another process has named so in the meantime, if it is whole."""
+        for last in (False, True):
+            try:
+                temporary.rename(target)
+            except OSError as error:
+                if last or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                finished = self.find()
+                if finished is not None:
+                    return finished
+                shutil.rmtree(target, ignore_errors=True)  # a damaged one
+            else:
+                break
+        return None
 
     @contextlib.contextmanager
     def _disk(self, num_bytes: int) -> Iterator[None]:
