@@ -70,7 +70,12 @@ def test_a_preview_shows_what_training_on_own_images_would(messy: Path, monkeypa
     picture = str(messy.parent / "preview.png")
     assert cli.main(["data", str(messy), "--preview", picture]) == 0
     assert cli.main(["data", str(messy), "--preview", picture, "--scale-limit", "0.3"]) == 0
-    assert asked == [own().augment, dataclasses.replace(own().augment, scale_limit=0.3)]
+    assert cli.main(["data", str(messy), "--preview", picture, "--flip=horizontal"]) == 0  # the default of others
+    assert asked == [
+        own().augment,
+        dataclasses.replace(own().augment, scale_limit=0.3),
+        dataclasses.replace(own().augment, flip="horizontal"),
+    ]
 
 
 def test_a_messy_folder_as_json(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,9 @@ def test_every_automatic_setting_is_replaced_and_said() -> None:
 
 
 def test_what_was_asked_for_stays() -> None:
-    asked = find_recipe("own").changed(epochs=3, batch_size=10, class_weights="balanced", flip="both", dropout=0.2)
+    asked = find_recipe("own").changed(
+        epochs=3, batch_size=10, class_weights="balanced", flip="both", dropout=0.2, learning_rate=0.1
+    )
     config, said = choices(asked, dataset(30, 2))
     assert (config, said) == (asked, [])
 
@@ -53,11 +55,12 @@ def test_smaller_batches_have_a_smaller_rate_unless_one_is_asked_for() -> None:
     assert config.schedule.batch_size == 16
     assert config.optimization.learning_rate == pytest.approx(0.3 / 4)
     assert config.optimization.muon_learning_rate == recipe.optimization.muon_learning_rate
-    assert "learning rate: 0.075, in proportion to batches of 16" in said
+    assert "learning rate: 0.075, for batches of 16" in said
     assert choices(recipe, dataset(300, 20))[0].optimization.learning_rate == 0.3
     assert choices(recipe, dataset(15_000, 15_000))[0].optimization.learning_rate == 0.3  # batches of 128
     assert choices(recipe.changed(learning_rate=0.2), dataset(40, 40))[0].optimization.learning_rate == 0.2
-    assert choices(recipe.changed(batch_size=16), dataset(40, 40))[0].optimization.learning_rate == 0.3
+    assert choices(recipe.changed(learning_rate=0.3), dataset(40, 40))[0].optimization.learning_rate == 0.3
+    assert choices(recipe.changed(batch_size=16), dataset(300, 20))[0].optimization.learning_rate == 0.075
 
 
 def test_few_images_per_class_need_dropout() -> None:

@@ -16,11 +16,10 @@ from thimble.errors import UserError
 from thimble.training.tricks.hard_images import num_kept
 
 from .config import TrainConfig
-from .recipes import own
 
 _VIEWS_OF_FEW, _FEW, _GROWTH = 250_000, 3_000, 0.65
-_BATCH = 64
-"""The batch of a few thousand images, for which the learning rate of the recipe ``own`` was chosen."""
+_BATCH, _RATE = 64, 0.3
+"""The batch size for a few thousand images, and its peak learning rate."""
 _IMBALANCE = 1.5
 _FEW_PER_CLASS, _DROPOUT = 200, 0.5
 
@@ -31,7 +30,8 @@ def adapted(config: TrainConfig, source: Source, data: ImageDataset, say: Callab
     A resumed run has no such settings any more: its config.json has what was chosen.
 
     Args:
-        config: the settings. 0 epochs, a batch size of 0, a dropout of None and the value auto are replaced.
+        config: the settings. 0 epochs, a batch size of 0, and the values None and auto of other settings
+            are replaced.
         source: where the images come from.
         data: the training images.
         say: is called with a sentence for each choice.
@@ -44,10 +44,10 @@ def adapted(config: TrainConfig, source: Source, data: ImageDataset, say: Callab
         say(f"dropout: {changes['dropout']:g}, as there are {per_class:,.0f} training images per class")
     if schedule.batch_size == 0:
         changes["batch_size"] = choose_batch_size(num_images)
-        rate = choose_learning_rate(config.optimization.learning_rate, changes["batch_size"])
-        if rate != config.optimization.learning_rate:
-            changes["learning_rate"] = rate
-            say(f"learning rate: {rate:g}, in proportion to batches of {changes['batch_size']}")
+    if config.optimization.learning_rate is None:
+        size = changes.get("batch_size", schedule.batch_size)
+        changes["learning_rate"] = rate = choose_learning_rate(size)
+        say(f"learning rate: {rate:g}, for batches of {size}")
     if schedule.epochs == 0:
         changes["epochs"] = choose_epochs(num_images)
     if config.weighting.class_weights == "auto":
@@ -85,16 +85,14 @@ def choose_batch_size(num_images: int) -> int:
     return max(2, min(_BATCH, 1 << int(math.log2(max(2, num_images / 4)))))
 
 
-def choose_learning_rate(learning_rate: float, batch_size: int) -> float:
-    """SGD's rate for a batch size: in proportion to it below 64, if the rate is that of the recipe ``own``.
+def choose_learning_rate(batch_size: int) -> float:
+    """SGD's peak learning rate for a batch size: in proportion to it below 64, the same above.
 
-    With batches of 16 at the rate for 64, trainings of 70 to 107 images diverged. P. Goyal et al., "Accurate, Large
-    Minibatch SGD" (2017, arXiv:1706.02677). A rate that was asked for stays. Muon's steps have a length that does not
-    depend on the gradient's: its rate stays too.
+    With batches of 16 at the rate for 64, trainings of 70 to 107 images diverged (docs/log.md). P. Goyal et al.,
+    "Accurate, Large Minibatch SGD" (2017, arXiv:1706.02677). Muon's rate stays: the length of its steps does not depend
+    on the gradient's.
     """
-    if learning_rate != own().optimization.learning_rate:
-        return learning_rate
-    return learning_rate * min(1.0, batch_size / _BATCH)
+    return _RATE * min(1.0, batch_size / _BATCH)
 
 
 def choose_epochs(num_images: int) -> int:

@@ -18,8 +18,8 @@ class OptimizerConfig:
     """Optimizer: sgd (with Nesterov momentum), or muon: Muon for the convolutions between input and head, SGD for the
     other parameters."""
 
-    learning_rate: float = 0.2
-    """SGD's peak learning rate in the one-cycle schedule."""
+    learning_rate: float | None = 0.2
+    """SGD's peak learning rate in the one-cycle schedule. None: by the batch size."""
 
     muon_learning_rate: float = 0.05
     """Muon's peak learning rate in the same schedule: the length of a step as a fraction of the weights' norm. Only for
@@ -74,6 +74,8 @@ def build_optimizers(model: torch.nn.Module, config: OptimizerConfig) -> list[to
         groups[0]["params"] = [weight for weight in groups[0]["params"] if id(weight) not in chosen]
         muon = Muon(hidden, lr=config.muon_learning_rate, momentum=config.muon_momentum)
         optimizers.append(muon)
+    if config.learning_rate is None:
+        raise ValueError("the learning rate is not chosen yet: expected a number")
     sgd = torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.momentum > 0)
     optimizers.append(sgd)
     for optimizer in optimizers:

@@ -118,8 +118,8 @@ def teacher() -> TrainConfig:
 def own() -> TrainConfig:
     """``thimble train --data PATH``: your own images, in minutes on two CPU cores.
 
-    thimble-150k with Muon. The number of epochs, the batch size, dropout, the weights of the classes and whether to
-    mirror images follow from the images. docs/own_images.md has the accuracy on seven datasets.
+    thimble-150k with Muon. The number of epochs, the batch size, the learning rate, dropout, the weights of the classes
+    and whether to mirror images follow from the images. docs/own_images.md has the accuracy on seven datasets.
     """
     return TrainConfig.of(
         model="thimble-150k",
@@ -129,7 +129,7 @@ def own() -> TrainConfig:
         batch_size=0,
         image_sizes=(0.5, 0.625, 0.75, 0.875, 1.0, 1.0),
         optimizer="muon",
-        learning_rate=0.3,
+        learning_rate=None,
         muon_learning_rate=0.035,
         warmup_fraction=0.1,
         momentum=0.85,

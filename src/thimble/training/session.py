@@ -94,7 +94,8 @@ class Session:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = one_cycle(step, num_steps, group["peak"], warmup_fraction)
-        return one_cycle(step, num_steps, self.config.optimization.learning_rate, warmup_fraction)
+        sgd: float = self.optimizers[-1].param_groups[0]["lr"]
+        return sgd
 
     def summed(self, values: Tensor) -> list[float]:
         """Sum each of a tensor's values over all processes. Only here does training wait for the device."""

@@ -1,7 +1,7 @@
 """The verbs, one to a file: each parses its options, calls the code that does the work, and prints.
 
 The folder is the list: in each file, the function with the file's name is the verb, and returns the exit code. Only
-``train`` differs: it takes the arguments and returns the verb, because its defaults depend on them.
+``train`` and ``data`` differ: they take the arguments and return the verb, because its defaults depend on them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
+
+_BY_ARGUMENTS = ("train", "data")
 
 
 def list_verbs() -> list[str]:
@@ -18,7 +20,7 @@ def list_verbs() -> list[str]:
 
 
 def find_verbs(arguments: Sequence[str]) -> dict[str, Callable[..., int]]:
-    """Return the verbs by name; train's defaults depend on the arguments.
+    """Return the verbs by name.
 
     Args:
         arguments: the verb and its options, as typed.
@@ -26,5 +28,5 @@ def find_verbs(arguments: Sequence[str]) -> dict[str, Callable[..., int]]:
     verbs: dict[str, Callable[..., int]] = {}
     for name in list_verbs():
         verb = getattr(importlib.import_module(f".{name}", __name__), name)
-        verbs[name] = verb(arguments if arguments[:1] == [name] else []) if name == "train" else verb
+        verbs[name] = verb(arguments if arguments[:1] == [name] else []) if name in _BY_ARGUMENTS else verb
     return verbs
