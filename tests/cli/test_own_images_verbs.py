@@ -43,7 +43,7 @@ def test_a_messy_folder_is_understood_and_told(messy: Path, capsys: pytest.Captu
         "train/2/cut.jpg: ",
         "train/2/text.jpg: ",
         "No readable images in class empty: left out of the classes.",
-        "No test images were given: by their hashes, 15% of the training images test.",
+        "No test images were given: by hash, 15% of the training images test.",
         "is in several parts, such as train/cat/both.png (train) and val/cat/both.png (val)",
         "has several labels, such as train/1/two labels.png (train) and train/2/two labels.png (train)",
         "channels: 3: there are images with colours.",

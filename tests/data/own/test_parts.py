@@ -166,7 +166,7 @@ def test_a_class_in_one_group_has_no_test_images_and_it_is_said() -> None:
     split = split_parts(entries_of(["a"] * 200 + ["b"] * 5, group=groups), [sha(index) for index in range(205)])
     assert set(split.parts[200:]) == {"train"}
     assert "No test images of class b: expected at least two different groups." in split.notes
-    assert "The images of a group stay in one part: 201 groups are divided by their hashes." in split.notes
+    assert "The images of a group stay together: 201 groups are divided by the hashes of their names." in split.notes
 
 
 def test_a_group_in_two_given_parts_is_told() -> None:

@@ -172,7 +172,9 @@ class _Units:
             return [f"All images are in one group, {name}: none can test or validate; choose smaller groups."]
         if grouped:
             count = len({entries[index].group for index in self.pool if entries[index].group is not None})
-            notes.append(f"The images of a group stay in one part: {_counted(count, 'group')} divided by their hashes.")
+            notes.append(
+                f"The images of a group stay together: {_counted(count, 'group')} divided by the hashes of their names."
+            )
         if self.large.any():
             largest = int(self.sizes.argmax())
             name = shown(entries[int(self.pool[self.first[largest]])].group or "")
@@ -203,12 +205,12 @@ def _hashes(digests: Iterable[str]) -> Hashes:
 def _about_given(parts: Numbers, made: Sequence[int]) -> list[str]:
     if len(made) == 2:
         if (parts == _TRAIN).any():
-            return ["Only training images were given: by their hashes, 15% of them validate and 15% test."]
-        return ["No parts were given: by the hashes of the images, 70% train, 15% validate and 15% test."]
+            return ["Only training images were given: by hash, 15% of them validate and 15% test."]
+        return ["No parts were given: by hash, 70% train, 15% validate and 15% test."]
     if made:
         share = _SHARE if made[0] == _TEST else _SHARE_OF_GIVEN
         what = "test" if made[0] == _TEST else "validate"
-        return [f"No {PARTS[made[0]]} images were given: by their hashes, {share:.0%} of the training images {what}."]
+        return [f"No {PARTS[made[0]]} images were given: by hash, {share:.0%} of the training images {what}."]
     if not (parts <= _TRAIN).any():
         return ["No training images were given."]
     unplaced = int((parts == -1).sum())
