@@ -119,7 +119,7 @@ def own() -> TrainConfig:
     """``thimble train --data PATH``: your own images, in minutes on two CPU cores.
 
     thimble-150k with Muon. The number of epochs, the batch size, the learning rate, dropout, the weights of the classes
-    and whether to mirror images follow from the images. docs/own_images.md has the accuracy on seven datasets.
+    and whether to mirror images follow from the images. docs/own_images.md has what it reaches.
     """
     return TrainConfig.of(
         model="thimble-150k",
