@@ -104,7 +104,7 @@ def _check_loss(loss: float, epoch: int) -> None:
     """Stop a training that has diverged: it would go on for hours, and its last loss may even look healthy again."""
     if loss > _DIVERGED:
         raise RunError(
-            f"the training loss rose to {loss:,.4g} in epoch {epoch}, expected at most {_DIVERGED:g}: the training has"
+            f"the training loss rose to {loss:,.4g} in epoch {epoch}, expected at most {_DIVERGED:,g}: the training has"
             " diverged; try a lower --learning-rate, or --clip-norm 1"
         )
 
