@@ -90,8 +90,10 @@ def test_calibration_never_sees_a_test_image(monkeypatch: pytest.MonkeyPatch, da
 
 @pytest.mark.slow
 def test_without_the_data_drawings_are_compared_and_no_accuracy_is_told(no_data: None) -> None:
-    parity = export("reference").parity
+    result = export("reference")
+    parity = result.parity
     assert (parity.images, parity.num_images) == ("shapes10", 1_000)
+    assert result.untested == "CIFAR-10 is not on this disk"
     assert (parity.accuracy, parity.pytorch_accuracy, parity.drop) == (None, None, None)
 
 
@@ -104,6 +106,8 @@ def test_a_network_of_other_classes_and_size(no_data: None, tmp_path: Path) -> N
     assert result.metadata["input"]["shape"] == ["batch", 3, 24, 16]
     assert result.metadata["licence"] == "not stated"
     assert result.metadata["test"] is None
+    assert result.untested is not None
+    assert "records no dataset" in result.untested
     assert open_exported(result.output).input_size == (3, 24, 16)
     with pytest.raises(UserError, match=r"spices\.safetensors records no dataset: name its data with --data"):
         export(tmp_path / "spices.safetensors", "onnx-int8")

@@ -25,9 +25,15 @@ def test_infer_in_batches_is_infer_one_by_one() -> None:
     np.testing.assert_allclose(logits.numpy(), one_by_one(model, images), atol=1e-5)
 
 
-@pytest.mark.parametrize(("side", "expected"), [(28, [500, 100]), (32, [500, 100]), (64, [125] * 4 + [100])])
-def test_large_images_come_in_smaller_batches(side: int, expected: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("side", "threads", "expected"),
+    [(28, 1, [32, 8]), (32, 2, [32, 8]), (32, 4, [64, 6]), (64, 2, [8] * 4 + [3]), (400, 1, [1, 1])],
+)
+def test_large_images_come_in_smaller_batches_and_more_threads_get_more(
+    side: int, threads: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     infer(model, torch.zeros(sum(expected), 3, side, side, dtype=torch.uint8), mean=MEAN, std=STD)

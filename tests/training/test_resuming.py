@@ -20,6 +20,7 @@ import thimble.training.train
 from thimble.data.dataset import ImageDataset
 from thimble.data.source import Part
 from thimble.errors import Interrupted, RunError, UserError
+from thimble.storage.find import load_model
 from thimble.storage.logs import Row
 from thimble.storage.state import load_state, save_state
 from thimble.training.config import TrainConfig
@@ -208,6 +209,19 @@ def test_a_run_that_was_stopped_before_its_test_is_finished_by_resuming(little_r
     assert len(result.history) == 2
 
 
+def test_damaged_weights_of_a_finished_run_are_written_anew_by_resuming(little_run: TrainConfig) -> None:
+    run = train(little_run).run
+    before = tensors(run)
+    whole = (run / "model.safetensors").read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], whole[:-4] + b"last"):
+        (run / "model.safetensors").unlink()  # the tensors from before are mapped from this file
+        (run / "model.safetensors").write_bytes(damaged)
+        with pytest.raises(UserError, match=f"thimble train --resume {run} writes it anew"):
+            load_model(run)
+        train(resume=run)
+        assert same_tensors(before, tensors(run))
+
+
 def test_a_finished_run_is_not_resumed(little_run: TrainConfig) -> None:
     run = train(little_run.changed(epochs=1)).run
     with pytest.raises(UserError, match="is finished"):
@@ -240,7 +254,7 @@ def test_images_of_the_callers_own_are_known_again(little_run: TrainConfig) -> N
     run = little_run.run.runs / "run"
     assert json.loads((run / "data.json").read_text()) == {"name": "shapes10", "sha256": pair[0].checksum()}
     turned = dataclasses.replace(pair[0], images=pair[0].images.flip(3))
-    with pytest.raises(UserError, match="started with different images under the name shapes10: resume it with those"):
+    with pytest.raises(UserError, match="started with different images under the name shapes10: resume it with those, or"):
         train(resume=run, data=(turned, pair[1]))
     with pytest.raises(
         UserError, match=r"images that its trainer gave, shapes10: resume it in Python with the same ones"

@@ -51,6 +51,7 @@ class Export:
         num_bytes: its size in bytes.
         metadata: the metadata inside it.
         parity: how its predictions compare with PyTorch's.
+        untested: why it was compared on drawings instead of the model's test images; None if it was not.
     """
 
     output: Path
@@ -59,6 +60,7 @@ class Export:
     num_bytes: int
     metadata: dict[str, Any]
     parity: Parity
+    untested: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON values."""
@@ -68,6 +70,7 @@ class Export:
             "format": self.format,
             "num_bytes": self.num_bytes,
             "parity": self.parity.to_dict(),
+            "untested": self.untested,
             "metadata": self.metadata,
         }
 
@@ -124,12 +127,13 @@ def export(
         raise UserError(f"--output {path} is a folder: expected a file name, such as {example}")
     kind.require(f"--format {format}")
     name = name_of(model)
+    source: Source | str
     try:
         source = source_for(data, classifier, name, folder)
-    except UserError:
+    except UserError as error:
         if data is not None or not kind.exact:
             raise
-        source = None  # the built-in drawings suffice to compare logits
+        source = str(error)  # the built-in drawings suffice to compare logits
     deployment = deploy(
         classifier,
         preprocess=preprocess,
@@ -137,18 +141,18 @@ def export(
         metadata=describe(classifier, metadata, sha256, preprocess=preprocess, softmax=softmax) | kind.needs,
         calibration=None if kind.exact else _calibration_images(classifier, source, progress=progress),
     )
-    images, is_test = _parity_images(classifier, source, name if data is not None else "")
+    images, untested = _parity_images(classifier, source, name if data is not None else "")
     content = kind.build(deployment)
     with temporary_folder() as temporary:
         file = temporary / f"model{Path(kind.ending).suffix}"
         file.write_bytes(content)
         twin = _twin(deployment, temporary / "twin.onnx") if format == "c" else None
-        parity = compare(kind.load(file), deployment, images, is_test=is_test, twin=twin)
+        parity = compare(kind.load(file), deployment, images, is_test=untested is None, twin=twin)
     check(parity, exact=kind.exact)
     write_atomically(path, content)
     labels = path.with_name(f"{path.name}.labels.txt")
     write_atomically(labels, labels_of(classifier))
-    return Export(path, labels, format, len(content), deployment.metadata, parity)
+    return Export(path, labels, format, len(content), deployment.metadata, parity, untested)
 
 
 def labels_of(model: Classifier) -> str:
@@ -204,30 +208,37 @@ def describe(
     }
 
 
-def _calibration_images(model: Classifier, source: Source | None, *, progress: bool) -> Tensor:
+def _calibration_images(model: Classifier, source: Source | str, *, progress: bool) -> Tensor:
     """Images to calibrate with, uint8 (N, channels, height, width): always the same training images, no test images."""
-    assert source is not None
+    assert not isinstance(source, str)
     dataset = source.load("train", progress=progress)
     chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(_SEED))[:CALIBRATION_IMAGES]
     return _fitted(dataset.images[chosen], model)
 
 
-def _parity_images(model: Classifier, source: Source | None, required_by: str) -> tuple[ImageDataset, bool]:
-    """Images for the check, and whether they are the model's test images.
+def _parity_images(model: Classifier, source: Source | str, required_by: str) -> tuple[ImageDataset, str | None]:
+    """Images for the check, and None if they are the model's test images, else why they are not.
 
-    If the test images are not on disk or do not fit the model, the images are the built-in drawings; but data that were
-    asked for, by a model of the name ``required_by``, must fit.
+    If there is no source but the reason why, or its test images are not on disk or do not fit the model, the images are
+    the built-in drawings; but data that were asked for, by a model of the name ``required_by``, must fit.
     """
-    if source is not None and (source.is_here() or required_by):
-        test = source.load("test")
-        if required_by:
-            check_fit(required_by, model, test)
-        if test.classes == model.classes and tuple(test.images.shape[1:]) == model.input_size:
-            return test, True
-    drawings = shapes10(NUM_IMAGES, seed=_SEED)
-    channels = model.input_size[0]
+    if isinstance(source, str):
+        return _drawings(model), source
+    if not source.is_here() and not required_by:
+        return _drawings(model), f"{source.title} is not on this disk"
+    test = source.load("test")
+    if required_by:
+        check_fit(required_by, model, test)
+    if test.classes == model.classes and tuple(test.images.shape[1:]) == model.input_size:
+        return test, None
+    return _drawings(model), f"{source.title} has other classes or images of another size than the model"
+
+
+def _drawings(model: Classifier) -> ImageDataset:
+    """The built-in drawings, as the model takes them: they suffice to compare outputs."""
+    drawings, channels = shapes10(NUM_IMAGES, seed=_SEED), model.input_size[0]
     images, mean, std = _fitted(drawings.images, model), drawings.mean[:channels], drawings.std[:channels]
-    return dataclasses.replace(drawings, images=images, mean=mean, std=std), False
+    return dataclasses.replace(drawings, images=images, mean=mean, std=std)
 
 
 def _fitted(images: Tensor, model: Classifier) -> Tensor:

@@ -13,6 +13,7 @@ from thimble.errors import UserError
 from thimble.models.classifier import Classifier, as_classifier
 from thimble.system.arguments import described, expanded
 
+from .run_folder import has_state
 from .shipped import LICENCE, list_pretrained, shipped_names, shipped_weights
 from .state import STATE_FOLDER
 from .weights import WEIGHTS_FILE, as_bytes, load_weights, sha256_of
@@ -66,7 +67,12 @@ def load_described(model: Model) -> tuple[Classifier, dict[str, Any], str]:
             raise UserError(f"{model} holds no {WEIGHTS_FILE}: expected the folder of a finished run{resume}")
     if not os.path.lexists(path):
         raise UserError(f"no model '{model}': expected a weights file, a run folder or {shipped_names()}")
-    return (*load_weights(path), sha256_of(path))
+    try:
+        return (*load_weights(path), sha256_of(path))
+    except UserError as error:
+        if path.name != WEIGHTS_FILE or not has_state(path.parent):
+            raise
+        raise UserError(f"{error}; thimble train --resume {path.parent} writes it anew from the run's state") from error
 
 
 def run_folder_of(model: Model) -> Path | None:

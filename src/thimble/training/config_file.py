@@ -18,7 +18,7 @@ from thimble.data.sources import find_source
 from thimble.errors import UserError
 from thimble.storage.run_folder import DATA_FILE, has_state
 from thimble.storage.state import STATE_FILE, STATE_FOLDER
-from thimble.storage.weights import WEIGHTS_FILE
+from thimble.storage.weights import WEIGHTS_FILE, load_weights
 from thimble.system.arguments import described, is_whole
 from thimble.system.json_text import read_object
 from thimble.system.settings import before
@@ -151,16 +151,22 @@ def check_same_data(run: Path, config: TrainConfig, source: Source) -> None:
             f"{folder}, from which {run} read its data, no longer has {source.title}: put the data back, or name"
             " another folder with --data-dir"
         )
-    recorded = _recorded_data(run)
-    if recorded.get("sha256") != source.record().get("sha256") and recorded:
-        raise UserError(f"{run} started with different images under the name {source.name}: resume it with those")
+    recorded, found = _recorded_data(run), source.record()
+    if recorded.get("sha256") != found.get("sha256") and recorded:
+        began, now = recorded.get("num_images"), found.get("num_images")
+        numbers = f" ({began:,} images, now {now:,})" if is_whole(began) and is_whole(now) else ""
+        raise UserError(
+            f"{run} started with different images under the name {source.name}{numbers}: resume it with those, or start"
+            " a new run"
+        )
 
 
 def check_resumable(run: Path, config: TrainConfig) -> None:
     """Refuse to resume a run that is finished, or with settings that would change its result.
 
     Raises:
-        UserError: the run is finished, has lost its state, or started with another value of a setting.
+        UserError: the run is finished and its weights are whole, it has lost its state, or it started with another
+            value of a setting.
     """
     began, asked = to_dict(read_config(run)), to_dict(config)
     # RunConfig is the list of what is not part of the recipe.
@@ -174,10 +180,19 @@ def check_resumable(run: Path, config: TrainConfig) -> None:
                 f"{run} started with {flag} {began[name]}, not {asked[name]}: resume it without {flag}; a resumed run"
                 " keeps its recipe"
             )
-    if (run / WEIGHTS_FILE).is_file():
+    if (run / WEIGHTS_FILE).is_file() and not (has_state(run) and _is_damaged(run / WEIGHTS_FILE)):
         raise UserError(f"{run} is finished, its model is {run / WEIGHTS_FILE}: start a new run to train more")
     if not has_state(run) and (run / "metrics.csv").is_file():
         raise UserError(
             f"{run} has lost its {STATE_FOLDER}/{STATE_FILE}, which it needs to resume: put the file back, or start a"
             " new run"
         )
+
+
+def _is_damaged(weights: Path) -> bool:
+    """Whether a finished run's weights cannot be read: its last state, at rest beside them, gives them again."""
+    try:
+        load_weights(weights)
+    except UserError:
+        return True
+    return False

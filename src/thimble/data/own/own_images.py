@@ -100,7 +100,7 @@ class OwnImages(Source):
         return self.examine().scan.fitting
 
     def record(self) -> dict[str, Any]:
-        """The path, the content's SHA-256, and the settings that differ from the defaults."""
+        """The path, the number and SHA-256 of the images in it, and the settings that differ from the defaults."""
         found, default = self.examine(), ImagesConfig()
         settings = {
             each.name: getattr(self.config, each.name)
@@ -109,7 +109,8 @@ class OwnImages(Source):
         }
         path = os.fspath(self.path)
         place = path if path.startswith("hf:") else os.path.abspath(path)
-        return {"name": self.name, "path": place, "sha256": found.scan.checksum, "images": settings}
+        count, checksum = len(found.scan.entries), found.scan.checksum
+        return {"name": self.name, "path": place, "num_images": count, "sha256": checksum, "images": settings}
 
     def _part(self, chosen: Mask, part: str) -> ImageDataset:
         found = self.examine()
