@@ -192,3 +192,24 @@ def test_resizing_smooths_and_keeps_the_mean() -> None:
 def test_the_own_size_is_left_alone() -> None:
     images = torch.randn(2, 3, 32, 32)
     assert resize(images, (32, 32)) is images
+
+
+@pytest.mark.parametrize("augmenter", ["batched", "albumentations"])
+def test_alternating_flips_show_each_image_once_from_each_side_in_two_epochs(augmenter: str) -> None:
+    whole = shapes10(60)
+    config = AugmentConfig(flip="alternating", affine_probability=0, cutout_probability=0, augmenter=augmenter)  # type: ignore[arg-type]
+    assert config.flip_probabilities == (0, 0)
+    sides = []
+    for epoch in range(4):
+        made = batches(whole, config, batch_size=60, epoch=epoch, alternating=True)
+        seen, wanted = made[0][0], whole.images[made.order]
+        straight = (seen == wanted).flatten(1).all(1)
+        assert torch.equal(straight, ~(seen == wanted.flip(3)).flatten(1).all(1))  # no drawing is its own mirror image
+        sides.append(straight[made.order.argsort()])
+    assert torch.equal(sides[0], ~sides[1])
+    assert torch.equal(sides[0], sides[2])
+    assert torch.equal(sides[1], sides[3])
+    assert 15 < int(sides[0].sum()) < 45
+    other = batches(whole, config, batch_size=60, seed=1, alternating=True)
+    assert other.mirrored is not None
+    assert not torch.equal(other.mirrored, ~sides[0])  # another seed begins with other images

@@ -19,6 +19,10 @@ from thimble.data.dataset import ImageDataset
 from thimble.system.seeds import derive_seed
 
 
+_MIRRORED = 2**31
+"""The second part of the seed for alternating flips. No epoch, which is the second part elsewhere, is as large."""
+
+
 class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
     """The batches of one epoch, made on demand: item k is this process's k-th batch.
 
@@ -33,6 +37,9 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
         rank, world_size: this process's number, and the number of processes; each takes every world_size-th image of
             a batch.
         pool: the indices, int64, of the images to draw from; all by default.
+        alternating: whether to mirror each image in every second epoch. A random half begins mirrored. Two epochs then
+            show both sides of every image, where chance shows a half of them one side twice: K. Jordan, "94% on
+            CIFAR-10 in 3.29 Seconds on a Single GPU" (2024, arXiv:2404.00498).
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
         rank: int = 0,
         world_size: int = 1,
         pool: Tensor | None = None,
+        alternating: bool = False,
     ) -> None:
         self.dataset, self.augmenter, self.batch_size = dataset, augmenter, batch_size
         self.seed, self.epoch, self.rank, self.world_size = seed, epoch, rank, world_size
@@ -53,6 +61,11 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
         order = torch.randperm(len(dataset) if pool is None else len(pool), generator=generator)
         order = order.to(dataset.images.device)
         self.order = order if pool is None else pool.to(order.device)[order]
+        self.mirrored: Tensor | None = None
+        if alternating:
+            generator = torch.Generator().manual_seed(derive_seed(seed, _MIRRORED))
+            begins = torch.randint(2, (len(dataset),), generator=generator)
+            self.mirrored = ((begins + epoch) % 2 == 1).to(order.device)
 
     def __len__(self) -> int:
         return len(self.order) // self.batch_size
@@ -65,6 +78,8 @@ class EpochBatches(Dataset[tuple[Tensor, Tensor]]):
         """Return images, uint8 (n, channels, height, width) in channels-last memory, and labels, int64 (n,)."""
         chosen = self.indices(batch)
         images, labels = self.dataset.images[chosen], self.dataset.labels[chosen]
+        if self.mirrored is not None:
+            images = torch.where(self.mirrored[chosen].view(-1, 1, 1, 1), images.flip(3), images)
         if self.augmenter is None:
             return images, labels
         return self.augmenter.augment(images, derive_seed(self.seed, self.epoch, batch, self.rank)), labels

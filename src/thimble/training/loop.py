@@ -61,6 +61,7 @@ def train_epochs(session: Session, stop: StopRequest) -> None:
             rank=fabric.global_rank,
             world_size=fabric.world_size,
             pool=session.hardness.hardest(count) if count < len(session.data) else None,
+            alternating=config.augment.flip == "alternating",
         )
         progress.num_batches = len(batches)
         session.module.train()

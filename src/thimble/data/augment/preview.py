@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,7 +38,10 @@ def preview(
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    augmenter = build_augmenter(decided(config, dataset), dataset.mean)
+    config = decided(config, dataset)
+    if config.flip == "alternating":  # no chance in training; here, where there are no epochs, half of the views
+        config = dataclasses.replace(config, flip="horizontal")
+    augmenter = build_augmenter(config, dataset.mean)
     sides = dataset.images.shape[-2:]
     scale = scale or _TILE // max(sides) or _TILE / max(sides)
     tall, wide = (max(1, round(side * scale)) for side in sides)

@@ -48,8 +48,9 @@ class AugmentConfig:
     augmenter: Literal["albumentations", "batched"] = "albumentations"
     """albumentations: image by image on the CPU; batched: on the training device. Both use the same distributions."""
 
-    flip: Literal["auto", "none", "horizontal", "both"] = later("horizontal", before="horizontal")
-    """Mirror images: horizontally, or vertically too (both). auto: horizontally, unless the classes forbid it."""
+    flip: Literal["auto", "none", "horizontal", "both", "alternating"] = later("horizontal", before="horizontal")
+    """Mirror images: horizontally, or vertically too (both), by chance; or each in every second epoch (alternating,
+    horizontally). auto: horizontally, unless the classes forbid it."""
 
     def __post_init__(self) -> None:
         adopt(self)
@@ -64,8 +65,11 @@ class AugmentConfig:
 
     @property
     def flip_probabilities(self) -> tuple[float, float]:
-        """The probabilities of a horizontal and of a vertical flip. Until ``auto`` is decided, it means horizontal."""
-        horizontal = 0.0 if self.flip == "none" else self.flip_probability
+        """The probabilities of a horizontal and of a vertical flip. Until ``auto`` is decided, it means horizontal.
+
+        Alternating flips are left to the batches, which know the epoch: no chance decides them.
+        """
+        horizontal = 0.0 if self.flip in ("none", "alternating") else self.flip_probability
         return horizontal, self.flip_probability if self.flip == "both" else 0.0
 
 

@@ -62,3 +62,5 @@ class ViewConfig:
             raise UserError(f"--seed {self.seed}: expected a whole number of at least 0")
         if self.augment.augmenter != "batched":
             raise UserError(f"--augmenter {self.augment.augmenter}: views need batched")
+        if self.augment.flip == "alternating":
+            raise UserError("--flip alternating: views belong to no epoch; expected auto, none, horizontal or both")
