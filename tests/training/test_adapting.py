@@ -39,7 +39,7 @@ def test_every_automatic_setting_is_replaced_and_said() -> None:
 
 def test_what_was_asked_for_stays() -> None:
     asked = find_recipe("own").changed(
-        epochs=3, batch_size=10, class_weights="balanced", flip="both", dropout=0.2, learning_rate=0.1
+        epochs=3, batch_size=10, class_weights="balanced", flip="both", dropout=0.2, learning_rate=0.1, skip_easy=0.1
     )
     config, said = choices(asked, dataset(30, 2))
     assert (config, said) == (asked, [])
@@ -69,6 +69,17 @@ def test_few_images_per_class_need_dropout() -> None:
     assert "dropout: 0.5, as there are 28 training images per class" in said
     assert choices(find_recipe("own"), dataset(300, 200))[0].network.dropout == 0.0
     assert (choose_dropout(199.9), choose_dropout(200.0)) == (0.5, 0.0)
+
+
+def test_of_many_images_the_easy_ones_are_skipped() -> None:
+    recipe = find_recipe("own")
+    config, said = choices(recipe, dataset(15_000, 5_000))
+    assert config.hard_images.skip_easy == 0.3
+    assert "easy images: 30% are skipped after the first quarter, as there are at least 20,000" in said
+    config, said = choices(recipe, dataset(15_000, 4_999))
+    assert config.hard_images.skip_easy == 0.0
+    assert not any(line.startswith("easy") for line in said)
+    assert choices(recipe.changed(skip_easy=0.0), dataset(15_000, 5_000))[0].hard_images.skip_easy == 0.0
 
 
 def test_a_recipe_without_automatic_settings_is_unchanged() -> None:

@@ -13,14 +13,19 @@ import torch
 from little import LittleShapes
 from training_runs import Interrupting, rows, same_tensors, tensors
 
+import thimble.training.loop
 import thimble.training.train
 from thimble.data.dataset import ImageDataset
 from thimble.data.shapes10 import shapes10
 from thimble.data.source import DataUnavailable, Part
+from thimble.data.split import split
 from thimble.errors import Interrupted, RunError, UserError
+from thimble.measuring.evaluation import evaluate
+from thimble.measuring.inference import infer
 from thimble.storage.find import load_model
 from thimble.storage.logs import Row
 from thimble.storage.weights import load_weights
+from thimble.training.batches import AtSize
 from thimble.training.config import TrainConfig
 from thimble.training.observer import Observer
 from thimble.training.train import train
@@ -106,6 +111,21 @@ def test_without_validation_all_images_are_trained_on(little_run: TrainConfig) -
     row = rows(result.run)[0]
     assert row["validation_loss"] == row["validation_accuracy"] == ""
     assert load_weights(result.run / "model.safetensors")[1]["data"]["train_images"] == 120
+
+
+def test_each_epoch_is_validated_at_its_own_size(little_run: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def watched(model: AtSize, *given: Any, **options: Any) -> torch.Tensor:
+        sizes.append(model.size)
+        return infer(model, *given, **options)
+
+    monkeypatch.setattr(thimble.training.loop, "infer", watched)
+    result = train(little_run, image_sizes=(0.5, 1.0))
+    assert sizes == [(16, 16), (32, 32)]
+    assert not result.model.training
+    at_full_size = evaluate(result.model, split(LittleShapes().load("train"), 40)[1])
+    assert float(rows(result.run)[1]["validation_accuracy"]) == at_full_size.accuracy
 
 
 def test_the_precision_of_the_processor_is_found_and_kept(

@@ -61,7 +61,8 @@ class TrainingConsole(Observer):
         self.console.print(shown(what), soft_wrap=True)
         skipped = " (later on the harder images only)" if config.hard_images.skip_easy else ""
         validated = "; validation uses the averaged weights" if config.dataset.validation != 0 else ""
-        self.console.print(f"each line: training loss and accuracy{skipped}{validated}", style="dim")
+        growing = "; images grow to full size over the epochs" if config.schedule.image_sizes else ""
+        self.console.print(f"each line: training loss and accuracy{skipped}{validated}{growing}", style="dim")
         self.bars.start()
         self.epoch_bar = self.bars.add_task("epoch", total=progress.num_batches, completed=progress.batch, now="")
         self.run_bar = self.bars.add_task("run", total=progress.num_steps, completed=progress.step, now="")

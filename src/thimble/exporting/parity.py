@@ -33,7 +33,8 @@ MIN_TWIN_AGREEMENT, MOST_UNLIKE_TWINS = 0.99, 3
 predict the same class; of few images, three may differ."""
 
 Run = Callable[[Tensor], Tensor]
-_BATCH = 250
+_BATCH = 32
+"""Images at a time; more do not fit a processor's cache, and take several times as long (see ``measuring.inference``)."""
 
 
 @dataclass(frozen=True)

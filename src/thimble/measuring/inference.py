@@ -14,7 +14,7 @@ from thimble.models import frozen
 
 _IMAGES, _IMAGES_PER_THREAD = 32, 16
 """Images of 32x32 pixels at a time on a CPU, at least, and for each thread. What a layer returns then stays in the
-processor's cache and in the allocator's hands: 500 at a time take up to 13 times as long (benchmarks/results/
+processor's cache and in the allocator's hands: 500 at a time take up to 6 times as long (benchmarks/results/
 inference_batch_2026-11-27.txt)."""
 _IMAGES_ON_GPU = 500
 

@@ -10,7 +10,7 @@ import signal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from thimble.data.augment.batched import BatchAugmenter
@@ -110,3 +110,17 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
         return images
     smaller = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
     return smaller.contiguous(memory_format=torch.channels_last)
+
+
+class AtSize(nn.Module):
+    """A network behind ``resize``: it sees all images at one size, (height, width)."""
+
+    def __init__(self, network: nn.Module, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.network, self.size = network, size
+        self.name = getattr(network, "name", type(network).__name__)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map float images (N, channels, h, w) to the network's outputs for them at ``size``."""
+        outputs: Tensor = self.network(resize(images, self.size))
+        return outputs

@@ -20,7 +20,7 @@ from thimble.training.tricks.distillation import divergence
 from thimble.training.tricks.hard_images import num_kept
 from thimble.training.tricks.mixing import main_labels, mix, mix_probability
 
-from .batches import EpochBatches, resize
+from .batches import AtSize, EpochBatches, resize
 from .config import TrainConfig
 from .schedules import image_size
 from .session import Session
@@ -121,7 +121,7 @@ def _step(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -> 
     loss = F.cross_entropy(logits, targets, session.class_weights, label_smoothing=optimization.label_smoothing)
     if answers is not None:
         loss = torch.lerp(loss, divergence(logits, answers, distillation.temperature), distillation.teacher_weight)
-    if config.hard_images.skip_easy > 0:
+    if config.hard_images.skip_easy:
         session.hardness.record(indices, F.cross_entropy(logits.detach().float(), targets, reduction="none"))
     session.model.zero_grad()
     session.fabric.backward(loss)
@@ -156,11 +156,16 @@ def _lesson(session: Session, images: Tensor, labels: Tensor, indices: Tensor) -
 
 
 def _validate(session: Session) -> tuple[float, float] | None:
-    """Loss and accuracy of the averaged weights on the validation images; None if there are none."""
+    """Loss and accuracy of the averaged weights on the validation images, at this epoch's size; None if there are none.
+
+    A network that has only seen small images takes large ones for something else: at full size, it would seem to fail
+    until the last epochs.
+    """
     if session.validation is None:
         return None
-    model, labels = session.average.model, session.validation.labels
-    logits = infer(model, session.validation.images, mean=model.mean, std=model.std)
+    model, labels, schedule = session.average.model, session.validation.labels, session.config.schedule
+    size = image_size(session.progress.epoch, schedule.epochs, schedule.image_sizes, model.input_size[1:])
+    logits = infer(AtSize(model, size), session.validation.images, mean=model.mean, std=model.std)
     loss = F.cross_entropy(logits, labels, label_smoothing=session.config.optimization.label_smoothing)
     return loss.item(), (logits.argmax(1) == labels).double().mean().item()
 

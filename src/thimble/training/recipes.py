@@ -119,7 +119,7 @@ def own() -> TrainConfig:
     """``thimble train --data PATH``: your own images, in minutes on two CPU cores.
 
     thimble-150k with Muon. The number of epochs, the batch size, the learning rate, dropout, the weights of the classes
-    and whether to mirror images follow from the images. docs/own_images.md has what it reaches.
+    and whether to mirror images or to skip easy ones follow from the images. docs/own_images.md has what it reaches.
     """
     return TrainConfig.of(
         model="thimble-150k",
@@ -135,6 +135,7 @@ def own() -> TrainConfig:
         momentum=0.85,
         label_smoothing=0.1,
         class_weights="auto",
+        skip_easy=None,
         ema_decay=0.99,
         augment=AugmentConfig(
             flip="auto",

@@ -13,13 +13,14 @@ from thimble.system.settings import adopt, require_part, require_types
 class HardImagesConfig:
     """Skip easy images."""
 
-    skip_easy: float = 0.0
+    skip_easy: float | None = 0.0
     """Fraction of the training images to skip, from 0 to less than 1, in each epoch after the first quarter of the
-    training: those that had the lowest loss when they were last seen."""
+    training: those that had the lowest loss when they were last seen. None: by the number of training images."""
 
     def __post_init__(self) -> None:
         adopt(self)
-        require_part(self, "skip_easy")
+        if self.skip_easy is not None:
+            require_part(self, "skip_easy")
         require_types(self)
 
 
@@ -61,6 +62,12 @@ class Hardness:
         self.fresh = torch.full_like(self.fresh, -1.0)
 
 
-def num_kept(epoch: int, num_epochs: int, num_images: int, skip_easy: float) -> int:
-    """The number of images that an epoch trains on: all in the first quarter of the epochs, then only the hardest."""
+def num_kept(epoch: int, num_epochs: int, num_images: int, skip_easy: float | None) -> int:
+    """The number of images that an epoch trains on: all in the first quarter of the epochs, then only the hardest.
+
+    Raises:
+        ValueError: the fraction to skip is not chosen yet.
+    """
+    if skip_easy is None:
+        raise ValueError("the fraction of easy images to skip is not chosen yet: expected a number")
     return num_images if epoch < num_epochs / 4 else num_images - int(skip_easy * num_images)
