@@ -10,7 +10,7 @@ from training_runs import history
 
 import thimble.cli.tables
 from thimble.cli.tables import print_comparison, print_evaluation
-from thimble.cli.training_bars import TrainingConsole
+from thimble.cli.training_bars import TrainingConsole, seconds_left
 from thimble.measuring.comparison import ComparedModel, Comparison, Pair
 from thimble.measuring.evaluation import Evaluation
 from thimble.training.config import TrainConfig
@@ -32,6 +32,41 @@ def test_the_bar_of_an_epoch_has_the_steps_of_that_epoch(capsys: pytest.CaptureF
             progress.end_epoch(None, 0.1)
         assert (run.completed, run.total) == (17, 17)
     assert "later on the harder images" in capsys.readouterr().out
+
+
+def test_after_the_first_epoch_the_console_says_once_how_long_the_rest_takes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def epoch(console: TrainingConsole, progress: Progress, seconds: float) -> None:
+        progress.advance(16)
+        progress.add(20.0, 8, seconds)
+        console.epoch(progress.end_epoch(None, 0.1))
+
+    for config, seconds, expected in (
+        (TrainConfig.of(epochs=11), 7, "about 1 minute to go"),
+        (TrainConfig.of(epochs=11), 5, None),  # not worth a line
+        (TrainConfig.of(epochs=1), 6, None),
+        (TrainConfig.of(epochs=41), 60, "about 40 minutes to go"),
+        (TrainConfig.of(epochs=201), 60, "about 3.3 hours to go"),
+        (TrainConfig.of(epochs=41, skip_easy=0.5), 60, "about 25 minutes to go"),  # ten whole epochs, thirty halves
+        (TrainConfig.of(epochs=10, image_sizes=(0.5, 1.0)), 60, "about 21 minutes to go"),  # 4 + 5 / 0.3
+        (TrainConfig.of(epochs=10, image_sizes=(16, 32)), 60, "about 21 minutes to go"),
+    ):
+        with TrainingConsole() as console:
+            progress = Progress(num_batches=1, num_steps=config.schedule.epochs, num_processes=1)
+            console.start(Path("run"), config, progress)
+            epoch(console, progress, seconds)
+            if config.schedule.epochs > 1:
+                epoch(console, progress, seconds)
+        said = [line for line in capsys.readouterr().out.splitlines() if "to go" in line]
+        assert said == ([] if expected is None else [expected])
+
+
+def test_a_resumed_run_estimates_from_the_epoch_that_it_saw() -> None:
+    config = TrainConfig.of(epochs=10, image_sizes=(0.5, 1.0))
+    assert seconds_left(config, 9, 100.0) == 100.0
+    assert seconds_left(config, 6, 100.0) == 400.0
+    assert seconds_left(config, 10, 100.0) == 0.0
 
 
 def comparison(*names: str) -> Comparison:

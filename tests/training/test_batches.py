@@ -13,7 +13,7 @@ from thimble.data.augment.settings import AugmentConfig
 from thimble.data.dataset import ImageDataset
 from thimble.data.shapes10 import shapes10
 from thimble.training.batches import EpochBatches, resize
-from thimble.training.schedules import image_size
+from thimble.training.schedules import image_cost, image_size
 from thimble.training.tricks.hard_images import Hardness, num_kept
 
 MEAN = (0.2, 0.4, 0.6)
@@ -198,7 +198,7 @@ def test_the_own_size_is_left_alone() -> None:
 def test_alternating_flips_show_each_image_once_from_each_side_in_two_epochs(augmenter: str) -> None:
     whole = shapes10(60)
     config = AugmentConfig(flip="alternating", affine_probability=0, cutout_probability=0, augmenter=augmenter)  # type: ignore[arg-type]
-    assert config.flip_probabilities == (0, 0)
+    assert not any(config.flip_probabilities)  # no chance decides
     sides = []
     for epoch in range(4):
         made = batches(whole, config, batch_size=60, epoch=epoch, alternating=True)
@@ -213,3 +213,11 @@ def test_alternating_flips_show_each_image_once_from_each_side_in_two_epochs(aug
     other = batches(whole, config, batch_size=60, seed=1, alternating=True)
     assert other.mirrored is not None
     assert not torch.equal(other.mirrored, ~sides[0])  # another seed begins with other images
+
+
+def test_small_images_cost_less_but_not_nothing() -> None:
+    assert image_cost(0, 8, ()) == 1.0
+    for sizes in ((0.5, 1.0), (16, 32)):
+        costs = [image_cost(epoch, 8, sizes) for epoch in range(8)]
+        assert costs[0] == pytest.approx((0.25 + 0.07) / 1.07)
+        assert costs == [costs[0]] * 4 + [1.0] * 4

@@ -254,7 +254,9 @@ def test_images_of_the_callers_own_are_known_again(little_run: TrainConfig) -> N
     run = little_run.run.runs / "run"
     assert json.loads((run / "data.json").read_text()) == {"name": "shapes10", "sha256": pair[0].checksum()}
     turned = dataclasses.replace(pair[0], images=pair[0].images.flip(3))
-    with pytest.raises(UserError, match="started with different images under the name shapes10: resume it with those, or"):
+    with pytest.raises(
+        UserError, match="started with different images under the name shapes10: resume it with those, or"
+    ):
         train(resume=run, data=(turned, pair[1]))
     with pytest.raises(
         UserError, match=r"images that its trainer gave, shapes10: resume it in Python with the same ones"

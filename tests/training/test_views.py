@@ -141,7 +141,10 @@ def test_blending_by_hand() -> None:
         ({"mixed_views": -1}, "--mixed-views -1: expected 0 to 15"),
         ({"seed": -1}, "--seed -1: expected a whole number of at least 0"),
         ({"augment": AugmentConfig()}, "--augmenter albumentations: views need batched"),
-        ({"augment": AugmentConfig(flip="alternating", augmenter="batched")}, "--flip alternating: views belong to no epoch"),
+        (
+            {"augment": AugmentConfig(flip="alternating", augmenter="batched")},
+            "--flip alternating: views belong to no epoch",
+        ),
     ],
 )
 def test_what_is_refused(settings: dict[str, object], message: str) -> None:

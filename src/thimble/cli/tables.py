@@ -221,7 +221,9 @@ def print_export(result: Export) -> None:
     table.add_row("names of the classes", shown(result.labels))
     console.print(table)
     if result.untested is not None:
-        console.print(shown(f"not compared on the model's test images: {result.untested}"), style="yellow", soft_wrap=True)
+        console.print(
+            shown(f"not compared on the model's test images: {result.untested}"), style="yellow", soft_wrap=True
+        )
 
 
 def print_summary(result: Summary) -> None:

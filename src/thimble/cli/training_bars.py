@@ -15,10 +15,17 @@ from thimble.system.names import shown
 from thimble.training import progress as run_progress
 from thimble.training.config import TrainConfig
 from thimble.training.observer import Observer
+from thimble.training.schedules import image_cost
 from thimble.training.train import TrainResult
+from thimble.training.tricks.hard_images import num_kept
 
 from .examination_text import print_examination
 from .tables import console_for_output
+
+_WORTH_SAYING = 60
+"""The fewest seconds to go that are told."""
+_MANY_IMAGES = 1_000_000
+"""Enough to count the part of the images that an epoch keeps."""
 
 
 class TrainingConsole(Observer):
@@ -37,6 +44,8 @@ class TrainingConsole(Observer):
             transient=True,
         )
         self.epochs = 0
+        self.config = TrainConfig()
+        self.estimated = False
 
     def __enter__(self) -> TrainingConsole:
         return self
@@ -54,7 +63,7 @@ class TrainingConsole(Observer):
             print_examination(source.examine(), brief=True)
 
     def start(self, run: Path, config: TrainConfig, progress: run_progress.Progress) -> None:
-        self.epochs = config.schedule.epochs
+        self.epochs, self.config = config.schedule.epochs, config
         begun = f", from step {progress.step} of {progress.num_steps}" if progress.step else ""
         epochs = f"{self.epochs} {'epoch' if self.epochs == 1 else 'epochs'}"
         what = f"training {config.network.model} on {config.dataset.data}, {epochs}{begun}, in {run}"
@@ -88,6 +97,11 @@ class TrainingConsole(Observer):
         if row["validation_loss"] is not None:
             line += f"  validation {row['validation_loss']:.3f} {row['validation_accuracy']:6.2%}"
         self.console.print(f"{line}  {row['seconds']:.0f} s, {row['images_per_second']:.0f} images/s")
+        if not self.estimated:
+            self.estimated = True
+            left = seconds_left(self.config, int(row["epoch"]), float(row["seconds"]))
+            if left > _WORTH_SAYING:
+                self.console.print(f"{_roughly(left)} to go", style="dim")
 
     def finish(self, result: TrainResult) -> None:
         """Print the result."""
@@ -98,3 +112,27 @@ class TrainingConsole(Observer):
         self.console.print(Text.assemble(accuracy, f" (95% interval {low:.2%} to {high:.2%}) of {images}"))
         place = f"{result.model.num_parameters:,} parameters; model and logs: {result.run}"
         self.console.print(shown(place), soft_wrap=True)
+
+
+def seconds_left(config: TrainConfig, done: int, seconds: float) -> float:
+    """Estimate how long the rest of a run takes, without validation, from the seconds of the epoch that ended last.
+
+    Args:
+        config: the run's settings.
+        done: epochs so far, at least 1.
+        seconds: the last one's.
+    """
+    schedule, skip_easy = config.schedule, config.hard_images.skip_easy
+    costs = [
+        image_cost(epoch, schedule.epochs, schedule.image_sizes)
+        * num_kept(epoch, schedule.epochs, _MANY_IMAGES, skip_easy)
+        for epoch in range(done - 1, schedule.epochs)
+    ]
+    return seconds * sum(costs[1:]) / costs[0]
+
+
+def _roughly(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 90:
+        return f"about {minutes:.0f} {'minute' if round(minutes) == 1 else 'minutes'}"
+    return f"about {minutes / 60:.1f} hours"

@@ -34,7 +34,7 @@ predict the same class; of few images, three may differ."""
 
 Run = Callable[[Tensor], Tensor]
 _BATCH = 32
-"""Images at a time; more do not fit a processor's cache, and take several times as long (see ``measuring.inference``)."""
+"""Images at a time; more do not fit a processor's cache and take several times as long: see ``measuring.inference``."""
 
 
 @dataclass(frozen=True)

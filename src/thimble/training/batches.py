@@ -18,7 +18,6 @@ from thimble.data.augment.one_by_one import Augmenter
 from thimble.data.dataset import ImageDataset
 from thimble.system.seeds import derive_seed
 
-
 _MIRRORED = 2**31
 """The second part of the seed for alternating flips. No epoch, which is the second part elsewhere, is as large."""
 
