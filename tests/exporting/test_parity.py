@@ -99,7 +99,7 @@ def test_on_few_test_images_a_loss_may_be_chance(images: ImageDataset) -> None:
 
         def worse(inputs: Tensor, wrong: int = wrong) -> Tensor:
             outputs: Tensor = deployment.network(inputs).clone()
-            if len(inputs) > 1:
+            if len(inputs) > 20:  # one of the batches of 40 images
                 outputs[:wrong] = outputs[:wrong].roll(1, 1)
             return outputs
 
