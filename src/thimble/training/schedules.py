@@ -70,7 +70,8 @@ def image_size(epoch: int, num_epochs: int, sizes: Sequence[float], own: tuple[i
 def image_cost(epoch: int, num_epochs: int, sizes: Sequence[float]) -> float:
     """About the time that an image takes in an epoch, as a fraction of its time at the largest of ``sizes``.
 
-    It grows with the area, and a part of it is there at any size: 7% for thimble-150k at 28 pixels, on two CPU cores.
+    It grows with the area, and a part of it is there at any size: 7% for thimble-150k at 28 pixels, on two CPU cores
+    (benchmarks/results/image_cost_2026-11-27.txt).
     """
     if not sizes:
         return 1.0
