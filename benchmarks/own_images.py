@@ -3,7 +3,9 @@
     python benchmarks/own_images.py --archives ../shared/data/own --folder /tmp/own --seeds 3
 
 The archives are unpacked into the folder. A finished run is not repeated, an interrupted one is resumed, so that the
-table can be made in slices: ``--only`` names the datasets, ``--minutes`` ends the work.
+table can be made in slices: ``--only`` names the datasets, ``--minutes`` ends the work. ``--earlier`` adds the runs of
+a table whose folder is gone, as it was made on another machine; a run in the folder counts before one of the same
+dataset and seed there.
 """
 
 from __future__ import annotations
@@ -166,6 +168,33 @@ def paragraphs(results: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def read_earlier(path: Path | None) -> dict[str, dict[int, dict[str, Any]]]:
+    """The runs in the JSON file of an earlier table, by dataset and seed."""
+    if path is None:
+        return {}
+    try:
+        datasets = json.loads(path.read_text(encoding="utf-8"))["datasets"]
+        return {each["dataset"]: {run["seed"]: run for run in each["runs"]} for each in datasets}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--earlier {path}: expected the JSON file of a table by this script ({error!r})") from error
+
+
+def collect(
+    names: Iterable[str], seeds: int, runs: Path, earlier: dict[str, dict[int, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The datasets that have finished runs, in the folder or in an earlier table, with their seeds put together."""
+    results = []
+    for name in names:
+        found = dict(earlier.get(name, {}))
+        for seed in range(seeds):
+            run = runs / f"{name}-seed{seed}"
+            if (run / WEIGHTS_FILE).is_file():
+                found[seed] = read_run(run)
+        if found:
+            results.append(summarize(name, [found[seed] for seed in sorted(found)]))
+    return results
+
+
 def main() -> int:
     """Train what is missing, and write the two files."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -174,22 +203,20 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS), help="these datasets")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no further run after so long")
+    parser.add_argument("--earlier", type=Path, help="the JSON file of an earlier table, whose runs count too")
     add_output(parser)
     options, more = parser.parse_known_args()
     if not options.archives.is_dir():
         raise UserError(f"{options.archives} is not a folder: expected the packed datasets")
-    began, runs = time.monotonic(), options.folder / "runs"
-    unpack(options.archives, options.folder, options.only)
-    for seed in range(options.seeds):  # every dataset once before any of them twice
-        for name in options.only:
-            if time.monotonic() - began < 60 * options.minutes:
-                train(name, seed, options.folder, runs, more)
-    results = []
-    for name in options.only:
-        finished = [runs / f"{name}-seed{seed}" for seed in range(options.seeds)]
-        found = [read_run(run) for run in finished if (run / WEIGHTS_FILE).is_file()]
-        if found:
-            results.append(summarize(name, found))
+    began, runs, earlier = time.monotonic(), options.folder / "runs", read_earlier(options.earlier)
+    missing = [
+        (seed, name) for seed in range(options.seeds) for name in options.only if seed not in earlier.get(name, {})
+    ]
+    unpack(options.archives, options.folder, {name for _, name in missing})
+    for seed, name in missing:  # every dataset once before any of them twice
+        if time.monotonic() - began < 60 * options.minutes:
+            train(name, seed, options.folder, runs, more)
+    results = collect(options.only, options.seeds, runs, earlier)
     if not results:
         raise UserError(f"no run in {runs} is finished: expected at least one; run again with more --minutes")
     count = min(result["accuracy"]["n"] for result in results)
@@ -205,4 +232,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        print(f"own_images: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -101,4 +101,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except UserError as error:
+        print(f"own_trials: {error}", file=sys.stderr)
+        sys.exit(2)
