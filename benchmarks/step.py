@@ -22,11 +22,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pages import add_output, publish, spread, table
+from pages import Spread, add_output, publish, spread, table
+from torch import nn
 
 from thimble.data.augment.augmenter import build_augmenter
 from thimble.measuring.summary import summarize
 from thimble.models import build_model
+from thimble.models.classifier import Classifier
+from thimble.models.family import MODELS, GlobalAverage, HalvingDepthwise
 from thimble.system.machine import has_bfloat16, keep_freed_memory
 from thimble.training.optimizers import build_optimizers
 from thimble.training.recipes import fast, reference
@@ -57,11 +60,10 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def steps(batch: int, precision: str, optimizer: str) -> dict[str, Callable[[], None]]:
-    """A forward pass and a training step, each ready to be called."""
-    torch.manual_seed(0)
+def steps(model: Classifier, batch: int, precision: str, optimizer: str) -> dict[str, Callable[[], None]]:
+    """A forward pass and a training step of a network, each ready to be called."""
     config = fast() if optimizer == "muon" else reference()
-    model = build_model("reference").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers, average = build_optimizers(model, config.optimization), WeightAverage(model, config.averaging.ema_decay)
     images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.arange(batch) % 10
@@ -120,10 +122,59 @@ def build_variants(batch: int) -> dict[str, Callable[[], None]]:
     variants = {}
     for precision in ("float32", "bf16") if has_bfloat16("cpu") else ("float32",):
         for optimizer in ("sgd", "muon"):
-            for phase, work in steps(batch, precision, optimizer).items():
+            torch.manual_seed(0)
+            for phase, work in steps(build_model("reference"), batch, precision, optimizer).items():
                 if phase == "training" or optimizer == "sgd":
                     variants[f"{phase}, {precision}" + (f", {optimizer}" if phase == "training" else "")] = work
     return variants
+
+
+def with_pytorch_layers(model: Classifier) -> Classifier:
+    """The network with PyTorch's own layers in place of the two whose training is written out: as it was before."""
+    for module in list(model.modules()):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, GlobalAverage):
+                setattr(module, name, nn.AdaptiveAvgPool2d(1))
+            elif isinstance(layer, HalvingDepthwise):
+                channels = layer.in_channels
+                strided = nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False)
+                strided.weight = layer.weight
+                setattr(module, name, strided)
+    return model
+
+
+def measure_family(batch: int, num: int) -> dict[str, dict[str, Spread]]:
+    """Images/s of a training step of the family's networks, before and after, in turn; one thread, Muon."""
+    threads, precision = torch.get_num_threads(), "bf16" if has_bfloat16("cpu") else "float32"
+    torch.set_num_threads(1)
+    found = {}
+    for name in MODELS:
+        networks = {"before": with_pytorch_layers(build_model(name)), "after": build_model(name)}
+        works = {when: steps(network, batch, precision, "muon")["training"] for when, network in networks.items()}
+        times = {when: list[float]() for when in works}
+        for turn in range(num + 1):
+            for when, work in works.items():
+                seconds = _seconds(work)
+                if turn > 0:  # the first one warms up
+                    times[when].append(seconds)
+        found[name] = {when: spread([batch / each for each in seconds]) for when, seconds in times.items()}
+    torch.set_num_threads(threads)
+    return found
+
+
+def family_table(found: dict[str, dict[str, Spread]]) -> str:
+    """A row for each network: its images/s before and after, and how many times as many."""
+    rows = [
+        [
+            f"`{name}`",
+            *(f"{row[when]['median']:.0f} ({row[when]['greatest']:.0f})" for when in ("before", "after")),
+            f"{row['after']['median'] / row['before']['median']:.2f}",
+            f"{row['after']['greatest'] / row['before']['greatest']:.2f}",
+        ]
+        for name, row in found.items()
+    ]
+    header = ["training, one thread, images/s: median (best)", "before", "after", "ratio of medians", "of the best"]
+    return table(header, rows)
 
 
 def measure(variants: dict[str, Callable[[], None]], num: int) -> tuple[dict[str, list[float]], list[dict[str, float]]]:
@@ -178,6 +229,9 @@ def paragraphs(result: dict[str, Any]) -> list[str]:
         f" **{result['sgemm_gflops']:.0f} GFLOP/s** in float32, the better of oneDNN's (as a 1x1 convolution) and"
         f" torch.mm's ({usual:.0f} GFLOP/s).",
         table([*header, "of the sgemm peak"], rows),
+        f"The family's step, in {result['family_precision']} with Muon, before and after its two layers that train"
+        " faster than PyTorch's, in turn:",
+        family_table(result["family"]),
         table(["augmentation, one thread", "images/s"], augmented),
     ]
 
@@ -198,6 +252,8 @@ def main() -> int:
         "sgemm_gflops": peak / 1e9,
         "sgemm_gflops_each_round": [{name: value / 1e9 for name, value in each.items()} for each in peaks],
         "variants": {name: rates(name, options.batch, times, peak) for name, times in seconds.items()},
+        "family_precision": "bf16" if has_bfloat16("cpu") else "float32",
+        "family": measure_family(options.batch, max(1, options.steps // ROUNDS)),
         "augmented_images_per_second": augmented_per_second(),
     }
     publish(

@@ -19,6 +19,7 @@ from thimble.exporting import onnx_file
 from thimble.exporting.c import source as c_file
 from thimble.exporting.deployment import deploy
 from thimble.measuring.summary import summarize
+from thimble.models import build_model
 
 
 def _benchmark(name: str) -> ModuleType:
@@ -114,3 +115,18 @@ def test_the_memory_of_a_training_is_watched(tmp_path: Path, monkeypatch: pytest
     assert "| mapped file | 1,000 | 12 | 2 |" in page[1]
     assert "5,000 bytes more for each image: **not within** the limit of 3 GiB" in page[2]
     assert len(module.paragraphs([row])) == 2
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_step_before_and_after_is_of_one_function(monkeypatch: pytest.MonkeyPatch, training: bool) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    step = _benchmark("step")
+    torch.manual_seed(0)
+    after = build_model("thimble-78k").train(training)
+    before = build_model("thimble-78k").train(training)
+    before.load_state_dict(after.state_dict())
+    before = step.with_pytorch_layers(before)
+    kinds = {type(layer).__name__ for layer in before.modules()}
+    assert not kinds & {"GlobalAverage", "HalvingDepthwise"}
+    images = torch.randn(4, 3, 32, 32)
+    torch.testing.assert_close(before(images), after(images), atol=1e-5, rtol=1e-5)
