@@ -34,7 +34,7 @@ from pages import add_output, mean_percent, publish, spread, table
 
 EPOCHS, BATCH, WORKERS = 24, 128, 2
 TARGET = 0.85
-NINETY = ("--model", "thimble-150k", "--image-sizes", "16", "16", "16", "20", "20", "24", "28", "32")
+NINETY = ("--model", "thimble-150k", "--image-sizes", "16", "16", "16", "20", "20", "24", "32", "32")
 
 
 class PlainDataset:
