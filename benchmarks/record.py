@@ -1,8 +1,8 @@
 """One row of the record's table: train its seeds, in slices if need be, measure them, and write the result.
 
-    python benchmarks/record.py teacher-10m --seeds 1 --minutes 9
-    python benchmarks/record.py thimble-150k --seeds 5 --minutes 9 --teacher runs/record/teacher-10m-seed0
-    python benchmarks/record.py thimble-150k --seeds 3 --bank-of teacher-20m-seed0 teacher-20m-seed1
+    python benchmarks/record.py teacher-20m --seeds 2 --minutes 9
+    python benchmarks/record.py thimble-150k --seeds 3 --minutes 9 --bank-of teacher-20m-seed0 teacher-20m-seed1
+    python benchmarks/record.py thimble-150k --seeds 3 --minutes 9 --teacher runs/record/teacher-20m-seed0
 
 The row is an architecture: a teacher by the recipe ``teacher``, every other by the recipe ``record``. Options that are
 not listed below go to ``thimble train``. All seeds train at once (``--at-once``), each in a process of its own, as
@@ -173,8 +173,8 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--at-once", type=int, help="processes at a time; default: all on a GPU, one on the CPU")
     parser.add_argument("--bank-of", nargs="+", default=[], metavar="RUN", help="teachers, by their names in --runs")
-    parser.add_argument("--views", type=int, default=16, help="of each image, in the bank")
-    parser.add_argument("--mixed-views", type=int, default=5, help="how many of them are of two images")
+    parser.add_argument("--views", type=int, default=32, help="of each image, in the bank")
+    parser.add_argument("--mixed-views", type=int, default=10, help="how many of them are of two images")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop training after so long")
     parser.add_argument("--runs", type=Path, default=Path("runs/record"), help="folder for the runs")
     parser.add_argument("--data-dir", type=Path, help="folder that holds cifar-10-batches-bin/")
