@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from places import ROOT
 
+from thimble.errors import UserError
 from thimble.system.machine import processor
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -29,6 +30,7 @@ CASES: dict[str, Callable[[Any, Any], list[str]]] = {
         script.summarise(result["runs"]), result["runs"], result["fraction"]
     ),
 }
+CASES["time_to_accuracy_90"] = CASES["time_to_accuracy"]
 
 
 @pytest.fixture(autouse=True)
@@ -124,8 +126,28 @@ def test_that_it_cannot_be_written_is_found_before_it_is_measured(
 def test_a_published_result_still_makes_its_published_tables(name: str) -> None:
     """The figures were measured once; a change of a script's words must not change what they say."""
     result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    made = "\n\n".join(CASES[name](importlib.import_module(name), result))
+    made = "\n\n".join(CASES[name](importlib.import_module(name.removesuffix("_90")), result))
     assert _rows(made) == _rows((RESULTS / f"{name}.md").read_text(encoding="utf-8"))
+
+
+def test_a_table_of_own_images_goes_on_from_an_earlier_one(tmp_path: Path) -> None:
+    own_images, path = importlib.import_module("own_images"), RESULTS / "own_images.json"
+    datasets = json.loads(path.read_text(encoding="utf-8"))["datasets"]
+    assert own_images.collect(own_images.TASKS, 3, tmp_path, own_images.read_earlier(path)) == datasets
+    assert own_images.read_earlier(None) == {}
+    assert own_images.collect(own_images.TASKS, 3, tmp_path, {}) == []
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", '{"datasets": [{"data', "[]", '{"datasets": 5}', '{"datasets": [{}]}', "\x00"]
+)
+def test_what_is_no_earlier_table_is_refused(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "table.json"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="expected the JSON file of a table by this script") as caught:
+        importlib.import_module("own_images").read_earlier(path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="no VmHWM here")

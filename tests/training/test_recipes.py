@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import typing
 
 import pytest
+from places import ROOT
 
 from thimble.data.augment.settings import AugmentConfig
 from thimble.errors import UserError
@@ -42,6 +44,30 @@ def test_every_recipe_is_of_any_run_and_anybody(name: Recipe) -> None:
 def test_every_recipe_says_its_command(name: Recipe) -> None:
     command = "--data PATH" if name == "own" else f"--recipe {name}"
     assert f"``thimble train {command}" in (RECIPES[name].__doc__ or "")
+
+
+def _options(text: str, words: str) -> dict[str, object]:
+    """What a command of a page sets, by name: the one that has these words; its lines go on after a backslash."""
+    command = next(line for line in text.replace("\\\n", " ").splitlines() if words in line)
+    found: dict[str, object] = {}
+    for option in command.split(" --")[1:]:
+        name, *values = option.split()
+        if name not in ("seeds", "teacher"):
+            numbers = [ast.literal_eval(value) for value in values]
+            found[name.replace("-", "_")] = numbers[0] if len(numbers) == 1 else tuple(numbers)
+    return found
+
+
+@pytest.mark.parametrize("name", ["reference", "thimble-78k"])
+def test_the_commands_of_the_shipped_networks_are_their_configurations(name: str) -> None:
+    """A recipe may change; the commands that docs/record.md gives for what is shipped must not change with it."""
+    page = (ROOT / "docs" / "record.md").read_text(encoding="utf-8")
+    config = find_recipe("record").changed(model=name, **_options(page, f"record.py {name} --seeds"))
+    shipped = json.loads((ROOT / "docs" / name / "config.json").read_text(encoding="utf-8"))
+    told, trained = to_dict(config), to_dict(from_dict(shipped))
+    assert told["mix_probability"] == 0  # so that mixing's ramp plays no part
+    for key in trained.keys() - {"mix_ramp", "teacher", "precision", "name", "runs", "overwrite"}:
+        assert told[key] == trained[key], key
 
 
 def test_the_defaults_are_the_reference_recipe() -> None:
