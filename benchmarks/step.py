@@ -211,6 +211,7 @@ def rates(name: str, batch: int, seconds: list[float], peak: float) -> dict[str,
 def paragraphs(result: dict[str, Any]) -> list[str]:
     """The page: the machine's peak, a row for each variant, and a row for each augmenter."""
     usual = max(each["torch.mm"] for each in result["sgemm_gflops_each_round"])
+    num = min(row["after"]["n"] for row in result["family"].values())
     rows = [
         [
             name,
@@ -230,7 +231,7 @@ def paragraphs(result: dict[str, Any]) -> list[str]:
         f" torch.mm's ({usual:.0f} GFLOP/s).",
         table([*header, "of the sgemm peak"], rows),
         f"The family's step, in {result['family_precision']} with Muon, before and after its two layers that train"
-        " faster than PyTorch's, in turn:",
+        f" faster than PyTorch's, in turn, {num} steps of each:",
         family_table(result["family"]),
         table(["augmentation, one thread", "images/s"], augmented),
     ]
