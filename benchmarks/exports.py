@@ -9,12 +9,11 @@ it.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from pages import add_output, publish, table
+from pages import add_output, publish, run_script, table
 
 from thimble.errors import UserError
 from thimble.exporting.export import export
@@ -66,7 +65,7 @@ def paragraphs(rows: list[dict[str, Any]]) -> list[str]:
 def main() -> int:
     """Export, measure and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=list_pretrained())
+    parser.add_argument("--models", nargs="+", choices=list_pretrained(), default=list_pretrained())
     parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=list(FORMATS))
     add_output(parser)
     options = parser.parse_args()
@@ -76,4 +75,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

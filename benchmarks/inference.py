@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import statistics
-import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from latency import BASE
-from pages import add_output, publish, table
+from pages import add_output, publish, run_script, table
 from programs import BATCH, FLAGS, FLOAT32, INT8, Process, build_programs, compiler, load, write_images
 
 from thimble.measuring.summary import summarize
@@ -215,4 +214,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

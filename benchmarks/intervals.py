@@ -11,13 +11,12 @@ resamples the images of each class, and takes the percentiles of what it finds.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pages import add_output, publish, table
+from pages import add_output, publish, run_script, table
 
 from thimble.measuring.statistics import balanced_accuracy_interval, macro_f1_interval
 
@@ -141,4 +140,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pages import add_output, publish, table
+from pages import add_output, publish, run_script, table
 
 if TYPE_CHECKING:
     from thimble.data.source import Source
@@ -277,4 +277,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

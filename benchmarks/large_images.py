@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pages import add_output, publish, table
+from pages import add_output, publish, run_script, table
 from PIL import Image
 
 LIMIT_MIB = 1024
@@ -170,4 +170,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

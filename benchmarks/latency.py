@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 
 import torch
-from pages import add_output, publish, table
+from pages import add_output, publish, run_script, table
 
 from thimble.measuring.summary import summarize
-from thimble.models import build_model
+from thimble.models import build_model, list_models
 from thimble.models.classifier import Classifier
 
 BASE = "reference"
@@ -75,7 +74,12 @@ def paragraphs(networks: dict[str, dict[str, float]]) -> list[str]:
 def main() -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=["thimble-78k", "thimble-97k", "thimble-150k", "teacher-2m"])
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=list_models(),
+        default=["thimble-78k", "thimble-97k", "thimble-150k", "teacher-2m"],
+    )
     parser.add_argument("--rounds", type=int, default=500)
     add_output(parser)
     options = parser.parse_args()
@@ -96,4 +100,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pages import add_output, publish, table
+from pages import add_output, publish, run_script, table
 from programs import load
 
 from thimble.data.shapes10 import shapes10
@@ -206,4 +206,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pages import add_output, mean_percent, publish, spread, table
+from pages import add_output, mean_percent, publish, run_script, spread, table
 
 from thimble.errors import UserError
 from thimble.storage.weights import WEIGHTS_FILE, load_weights
@@ -232,8 +232,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f"own_images: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

@@ -14,7 +14,6 @@ import argparse
 import ast
 import dataclasses
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 from own_checks import settings
 from own_images import TASKS, unpack
+from pages import run_script
 
 import thimble
 from thimble.data.own.own_images import OwnImages
@@ -101,8 +101,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f"own_trials: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_script(main)

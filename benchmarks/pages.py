@@ -12,13 +12,14 @@ import os
 import re
 import shlex
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NoReturn, TypedDict
 
-from thimble.errors import UserError
+from thimble.errors import RunError, UserError
 from thimble.system.files import check_output, write_atomically
 from thimble.system.machine import processor, versions
 
@@ -163,3 +164,24 @@ def _page(title: str, paragraphs: Sequence[str], made: Mapping[str, Any]) -> str
         f" Versions: {packages}."
     )
     return "\n\n".join([f"# {title}", *paragraphs, last, f"Made by `{made['command']}`."]) + "\n"
+
+
+def run_script(main: Callable[[], int]) -> NoReturn:
+    """Run a script, and end it as ``thimble`` ends: with one line for what went wrong, and with its exit code.
+
+    2 for the user's mistake, 1 for a failure, 130 after Ctrl-C. What a script has started has said itself what went
+    wrong, and its code is passed on.
+    """
+    try:
+        sys.exit(main())
+    except (UserError, RunError) as error:
+        _fail(str(error), 2 if isinstance(error, UserError) else 1)
+    except subprocess.CalledProcessError as error:
+        _fail(f"{shlex.join(map(str, error.cmd))} ended with exit code {error.returncode}", max(1, error.returncode))
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"{Path(sys.argv[0]).stem}: {message}", file=sys.stderr)
+    sys.exit(code)

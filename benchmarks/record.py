@@ -28,11 +28,10 @@ from typing import Any
 import torch
 from latency import BASE
 from latency import measure as latency
-from pages import add_output, mean_percent, publish, spread, table
+from pages import add_output, mean_percent, publish, run_script, spread, table
 from seeds import combine, counted, details, headline, read_run, title
 
 from thimble.data.sources import load_dataset
-from thimble.errors import UserError
 from thimble.measuring.evaluation import evaluate
 from thimble.measuring.summary import summarize
 from thimble.models import build_model, list_models
@@ -203,11 +202,7 @@ def main() -> int:
     if code != 0:
         return code
     output = own.output or RESULTS / f"record_{own.row}"
-    try:
-        result = {**measure(own.row, runs, own.data_dir), "at_once": at_once}
-    except UserError as error:
-        print(f"record: {error}", file=sys.stderr)
-        return 2
+    result = {**measure(own.row, runs, own.data_dir), "at_once": at_once}
     paragraphs = [headline(result), figures(result), *details(result)]
     publish(output, title(result), paragraphs, result, n=len(runs), repeated=counted(result))
     return 0
@@ -215,4 +210,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("PYTHONUNBUFFERED", "1")  # the logs tell of an epoch when it is done
-    sys.exit(main())
+    run_script(main)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pages import add_output, publish, spread, table
+from pages import add_output, publish, run_script, spread, table
 from PIL import Image
 
 from thimble.data.own.workers import num_processes
@@ -187,4 +187,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

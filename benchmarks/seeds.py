@@ -11,11 +11,10 @@ import argparse
 import csv
 import json
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
-from pages import add_output, mean_percent, publish, spread, table
+from pages import add_output, mean_percent, publish, run_script, spread, table
 
 from thimble.errors import UserError
 from thimble.storage.weights import WEIGHTS_FILE, load_weights
@@ -130,15 +129,11 @@ def main() -> int:
     add_output(parser)
     parser.add_argument("--note", default="", help="what a reader must know of the circumstances")
     options = parser.parse_args()
-    try:
-        result = combine([read_run(run) for run in options.runs])
-    except UserError as error:
-        print(f"seeds: {error}", file=sys.stderr)
-        return 2
+    result = combine([read_run(run) for run in options.runs])
     paragraphs = [headline(result), *details(result, options.note)]
     publish(options.output, title(result), paragraphs, result, n=result["num_runs"], repeated=counted(result))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

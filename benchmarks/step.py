@@ -15,14 +15,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pages import Spread, add_output, publish, spread, table
+from pages import Spread, add_output, publish, run_script, spread, table
 from torch import nn
 
 from thimble.data.augment.augmenter import build_augmenter
@@ -269,4 +268,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pages import add_output, mean_percent, publish, spread, table
+from pages import add_output, mean_percent, publish, run_script, spread, table
 
 EPOCHS, BATCH, WORKERS = 24, 128, 2
 TARGET = 0.85
@@ -289,4 +289,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from pages import Spread, add_output, publish, spread, table
+from pages import Spread, add_output, publish, run_script, spread, table
 
 VARIANTS = {
     "NCHW": (False, False),
@@ -104,4 +104,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from places import ROOT
 
-from thimble.errors import UserError
+from thimble.errors import RunError, UserError
 from thimble.system.machine import processor
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -129,6 +130,42 @@ def test_a_published_result_still_makes_its_published_tables(name: str) -> None:
     result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     made = "\n\n".join(CASES[name](importlib.import_module(name.removesuffix("_90").removesuffix("_family")), result))
     assert _rows(made) == _rows((RESULTS / f"{name}.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (UserError("no folder"), 2, "x: no folder"),
+        (RunError("the disk is full"), 1, "x: the disk is full"),
+        (subprocess.CalledProcessError(2, ["thimble", "a b"]), 2, "x: thimble 'a b' ended with exit code 2"),
+        (subprocess.CalledProcessError(-9, ["thimble"]), 1, "x: thimble ended with exit code -9"),
+        (KeyboardInterrupt(), 130, "x: interrupted"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_an_exit_code(
+    pages: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: BaseException,
+    code: int,
+    line: str,
+) -> None:
+    def main() -> int:
+        raise raised
+
+    monkeypatch.setattr(sys, "argv", ["benchmarks/x.py"])
+    with pytest.raises(SystemExit) as ended:
+        pages.run_script(main)
+    assert (ended.value.code, capsys.readouterr().err) == (code, line + "\n")
+
+
+def test_every_script_ends_so() -> None:
+    scripts = [path for path in sorted((ROOT / "benchmarks").glob("*.py")) if "from pages import" in path.read_text()]
+    assert len(scripts) > 10
+    for path in scripts:
+        if "def main()" in (text := path.read_text(encoding="utf-8")):
+            assert text.rstrip().endswith("run_script(main)"), path.name
+            assert "sys.exit(main())" not in text, path.name
 
 
 def test_a_table_of_own_images_goes_on_from_an_earlier_one(tmp_path: Path) -> None:
