@@ -17,9 +17,9 @@ from thimble.data.pixels import Fitting, to_input, to_picture
 from thimble.data.shapes10 import shapes10
 from thimble.data.source import Part
 from thimble.exporting import onnx_file
-from thimble.exporting.c.integer_graph import IntegerGraph, read
 from thimble.exporting.deployment import Deployment, deploy
 from thimble.exporting.export import describe
+from thimble.exporting.integer_graph import IntegerGraph, read
 from thimble.measuring.inference import infer
 from thimble.models import build_model
 from thimble.models.classifier import Classifier

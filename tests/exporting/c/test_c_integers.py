@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from thimble.data.shapes10 import shapes10
 from thimble.exporting import onnx_file
 from thimble.exporting.c import source as c_file
-from thimble.exporting.c.integer_graph import Feature, IntegerGraph, Layer, read
 from thimble.exporting.c.text import fixed_point
 from thimble.exporting.deployment import deploy
+from thimble.exporting.integer_graph import Feature, IntegerGraph, Layer, read
 from thimble.models.classifier import Classifier
 
 

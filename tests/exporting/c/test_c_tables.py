@@ -9,9 +9,9 @@ import pytest
 from exports_shared import integer_graph
 
 from thimble.errors import RunError
-from thimble.exporting.c.integer_graph import Feature, IntegerGraph
 from thimble.exporting.c.memory_plan import passes_of
 from thimble.exporting.c.tables import Tables, tabulate
+from thimble.exporting.integer_graph import Feature, IntegerGraph
 
 
 @pytest.fixture(scope="module")

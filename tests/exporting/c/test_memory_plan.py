@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from exports_shared import integer_graph, seasoned
 
-from thimble.exporting.c.integer_graph import IntegerGraph
 from thimble.exporting.c.memory_plan import passes_of, plan
 from thimble.exporting.c.tables import tabulate
+from thimble.exporting.integer_graph import IntegerGraph
 
 
 @pytest.fixture(scope="module", params=["reference", "thimble-78k"])

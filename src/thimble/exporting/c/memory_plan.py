@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .integer_graph import Array, Feature, IntegerGraph, Layer, Window
+from thimble.exporting.integer_graph import Array, Feature, IntegerGraph, Layer, Window
 
 
 @dataclass(frozen=True, eq=False)

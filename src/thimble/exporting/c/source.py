@@ -25,9 +25,9 @@ from torch import Tensor
 from thimble.errors import RunError, UserError
 from thimble.exporting import onnx_file
 from thimble.exporting.deployment import Deployment
+from thimble.exporting.integer_graph import read
 from thimble.system.scratch import temporary_folder
 
-from .integer_graph import read
 from .tables import Tables, tabulate
 from .text import lines_of
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from thimble.errors import RunError
+from thimble.exporting.integer_graph import Array, Feature, IntegerGraph, Layer
 
-from .integer_graph import Array, Feature, IntegerGraph, Layer
 from .memory_plan import Pass, Plan, passes_of, plan
 from .text import describe, fixed_point, is_depthwise, least, lines_of, number_in_c, shape_of, taps_of
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .integer_graph import Array, Layer
+from thimble.exporting.integer_graph import Array, Layer
+
 from .memory_plan import Pass
 
 _WIDTH = 116

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from thimble.errors import UserError
 from thimble.exporting import onnx_file
-from thimble.exporting.c.integer_graph import Feature, IntegerGraph, Layer, read
+from thimble.exporting.integer_graph import Feature, IntegerGraph, Layer, read
 
 
 @pytest.fixture(params=["reference", "thimble-78k"])
