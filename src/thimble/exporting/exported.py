@@ -21,7 +21,7 @@ from thimble.system.json_text import parse_object
 
 from . import onnx_checks
 from .deployment import as_inputs
-from .onnx_file import METADATA_KEY
+from .onnx_file import METADATA_KEY, session_options
 from .parity import Run
 
 _BATCH = 500
@@ -169,7 +169,7 @@ def _start(proto: Any) -> Any:
     """
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
+    options = session_options()
     options.log_severity_level = 4  # silent: our own message reports what is wrong
     try:
         session = onnxruntime.InferenceSession(
