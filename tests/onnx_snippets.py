@@ -14,6 +14,7 @@ from PIL import Image
 
 from thimble.data.image_files import read_image
 from thimble.data.pixels import Fitting, to_input
+from thimble.exporting.opset import EXACT
 
 
 def photographs() -> list[tuple[Image.Image, dict[str, Any]]]:
@@ -48,8 +49,9 @@ def check_pixels(
     seen: list[Any] = []
 
     class Session:
-        def __init__(self, path: str) -> None:
+        def __init__(self, path: str, options: Any = None) -> None:
             assert path.endswith(".onnx")
+            assert options is None or options.entries == EXACT
 
         def get_modelmeta(self) -> SimpleNamespace:
             return SimpleNamespace(custom_metadata_map={"thimble": json.dumps(about)})
@@ -58,7 +60,15 @@ def check_pixels(
             seen.append(inputs["images"])
             return [np.array([[0.0, 1.0]])]
 
-    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session))
+    class Options:
+        def __init__(self) -> None:
+            self.entries: dict[str, str] = {}
+
+        def add_session_config_entry(self, name: str, value: str) -> None:
+            self.entries[name] = value
+
+    fake = SimpleNamespace(InferenceSession=Session, SessionOptions=Options)
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
     monkeypatch.chdir(folder)
     for number, (image, options) in enumerate(photographs()):
         exif = Image.Exif()

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from thimble.data.shapes10 import shapes10
 from thimble.exporting import onnx_file
 from thimble.exporting.deployment import Deployment, deploy
+from thimble.exporting.formats import FORMATS
 from thimble.storage.find import load_pretrained
 
 IMAGES = shapes10(20, seed=5).images
@@ -145,3 +146,9 @@ def test_it_runs_in_a_fresh_process_without_thimble(shipped: Deployment, int8: b
         command = [sys.executable, "-c", PRODUCT, str(tmp_path / "model.onnx"), str(numpy_file)]
         result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
         assert json.loads(result.stdout) == expected
+
+
+def test_sessions_ask_for_exact_sums_where_they_might_overflow() -> None:
+    """Whether they would depends on the processor; ``test_integer_graph`` fails on one without VNNI if they do."""
+    (option,) = FORMATS["onnx-int8"].needs["onnx"]["session_config"].items()
+    assert onnx_file.session_options().get_session_config_entry(option[0]) == option[1] == "1"

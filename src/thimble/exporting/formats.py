@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from thimble.system import extras
 
-from .opset import NEEDS
+from .opset import INT8_NEEDS, NEEDS
 
 if TYPE_CHECKING:
     from .deployment import Deployment
@@ -83,7 +83,7 @@ FORMATS: dict[str, Format] = {
     "onnx": Format("onnx_file", ".onnx", "float32, for onnxruntime and other ONNX runtimes", exact=True,
                    extra="export", packages=_ONNX, needs=NEEDS, builder="build_float"),
     "onnx-int8": Format("onnx_file", "-int8.onnx", "int8, for onnxruntime and other ONNX runtimes", exact=False,
-                        extra="export", packages=_ONNX, needs=NEEDS, builder="build_int8"),
+                        extra="export", packages=_ONNX, needs=INT8_NEEDS, builder="build_int8"),
     "torch": Format("torch_file", ".pt2", "float32, a torch.export file for PyTorch", exact=True),
     "executorch": Format("executorch_file", ".pte", "int8, for phones and boards, with XNNPACK", exact=False,
                          extra="executorch", packages=("executorch",)),

@@ -23,7 +23,7 @@ from torch import Tensor
 from thimble.system.scratch import temporary_folder
 
 from .deployment import Deployment
-from .opset import IR_VERSION, TRACED_OPSET, lower
+from .opset import EXACT, IR_VERSION, TRACED_OPSET, lower
 
 METADATA_KEY = "thimble"
 _BATCH = 100
@@ -121,12 +121,13 @@ def session_options() -> Any:
     """New options for a session that computes int8 exactly on every processor.
 
     On an x86 processor without VNNI, onnxruntime by default adds two products of uint8 and int8 in 16 bits, which
-    overflow: the logits of an int8 file come out wrong. This entry, which other processors ignore, makes it use 32 bits.
+    overflow: an int8 file's logits come out wrong. This entry, which other processors ignore, makes it use 32 bits.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    for name, value in EXACT.items():
+        options.add_session_config_entry(name, value)
     return options
 
 

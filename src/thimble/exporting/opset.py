@@ -15,6 +15,9 @@ LEAST_RUNTIME = "1.15.1"
 """The oldest onnxruntime on which the files were tested; opset 13 is older, see docs/export.md."""
 NEEDS = {"onnx": {"opset": OPSET, "ir_version": IR_VERSION, "onnxruntime": f">={LEAST_RUNTIME}"}}
 """A file's metadata about the runtime that it needs."""
+EXACT = {"session.x64quantprecision": "1"}
+"""The session option of onnxruntime that an int8 file needs on x86 processors without VNNI: see ``onnx_file``."""
+INT8_NEEDS = {"onnx": {**NEEDS["onnx"], "session_config": EXACT}}
 
 _REDUCTIONS = ("ReduceMean", "ReduceMax")
 _SINCE_ADDED = {"BatchNormalization": "training_mode", **dict.fromkeys(_REDUCTIONS, "noop_with_empty_axes")}
