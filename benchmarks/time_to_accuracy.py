@@ -1,12 +1,13 @@
 """Seconds of training to 85% of the CIFAR-10 test images: Thimble's fast recipe beside what a learner would write.
 
     python benchmarks/time_to_accuracy.py [--seeds 3] [--plain-seeds 1] [--fraction 1.0] --output FOLDER/NAME
-    python benchmarks/time_to_accuracy.py --seeds 5 --plain-seeds 0 --ninety-seeds 5 --output FOLDER/NAME
+    python benchmarks/time_to_accuracy.py --seeds 3 --plain-seeds 0 --sprint-seeds 5 --ninety-seeds 5 --output FOLDER/NAME
 
 (a) *plain*: the reference network in an ordinary PyTorch loop: Albumentations in a DataLoader with two workers,
     float32, NCHW, batch 128, SGD with OneCycleLR over 24 epochs of the 50,000 training images;
 (b) *fast*: ``thimble train --recipe fast``;
-(c) *90%*: the same recipe to 90%, with a network of the family and image sizes of its own (``NINETY``).
+(c) *90%*: the same recipe to 90%, with a network of the family and image sizes of its own (``NINETY``);
+(d) *sprint*: the same recipe with the network that is made for it, ``sprint``.
 
 Each run has a process of its own; they take turns on the same machine. Counted are the seconds of training: steps with
 their augmentation and the workers' start, not imports, evaluation, validation, saving or download. The last weights are
@@ -34,14 +35,15 @@ from pages import add_output, mean_percent, publish, run_script, spread, table
 
 EPOCHS, BATCH, WORKERS = 24, 128, 2
 TARGET = 0.85
+SPRINT = ("--model", "sprint")
 NINETY = ("--model", "thimble-150k", "--image-sizes", "16", "16", "16", "20", "20", "24", "32", "32")
+OPTIONS: dict[str, tuple[str, ...]] = {"fast": (), "sprint": SPRINT, "90%": NINETY}
+"""What each recipe adds to ``thimble train --recipe fast``."""
+RECIPES = ("plain", *OPTIONS)
 
 
 class PlainDataset:
-    """CIFAR-10 as a learner has it: one augmented, normalised image at a time.
-
-    Written out here, though much like ``thimble.augment``: what the race is against must not change when Thimble does.
-    """
+    """CIFAR-10 as a learner has it, one image at a time. Written out here: it must not change when Thimble does."""
 
     def __init__(self, images: Any, labels: Any, mean: Any, std: Any) -> None:
         os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -176,7 +178,7 @@ def run_child(recipe: str, seed: int, options: argparse.Namespace, rest: list[st
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians and spreads of each recipe, and the ratio of their seconds."""
     summary: dict[str, Any] = {}
-    for recipe in ("plain", "fast", "90%"):
+    for recipe in RECIPES:
         chosen = [run for run in runs if run["recipe"] == recipe]
         if chosen:
             seconds = spread([run["seconds"] for run in chosen])
@@ -198,15 +200,16 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
             }
     if "plain" in summary and "fast" in summary:
         summary["ratio"] = summary["plain"]["median_seconds"] / summary["fast"]["median_seconds"]
-    if "90%" in summary and "fast" in summary:
-        summary["ratio_90%"] = summary["90%"]["median_seconds"] / summary["fast"]["median_seconds"]
+    for recipe in OPTIONS.keys() - {"fast"}:
+        if recipe in summary and "fast" in summary:
+            summary[f"ratio_{recipe}"] = summary[recipe]["median_seconds"] / summary["fast"]["median_seconds"]
     return summary
 
 
 def paragraphs(summary: dict[str, Any], runs: list[dict[str, Any]], fraction: float) -> list[str]:
     """The page: a row for each recipe, what it ran on, and a row for each run."""
     rows = []
-    for recipe in ("plain", "fast", "90%"):
+    for recipe in RECIPES:
         if recipe in summary:
             row = summary[recipe]
             accuracy = "not measured: a part of the run"
@@ -227,6 +230,11 @@ def paragraphs(summary: dict[str, Any], runs: list[dict[str, Any]], fraction: fl
     if fraction < 1 and "plain" in summary:
         found.append(
             f"The plain recipe's seconds are extrapolated from {fraction:.1%} of its steps: its epochs are all alike."
+        )
+    if "ratio_sprint" in summary:
+        found.append(
+            f"**`sprint` takes {summary['ratio_sprint']:.2f} of the reference network's time**, by"
+            f" `thimble train --recipe fast {' '.join(SPRINT)}`."
         )
     fast = next((run for run in runs if run["recipe"] == "fast"), None)
     where = f"The fast recipe ran on {fast['processor']}, {fast['device']}, {fast['precision']}" if fast else ""
@@ -251,10 +259,11 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="runs of the fast recipe")
     parser.add_argument("--plain-seeds", type=int, default=1, help="runs of the plain recipe")
     parser.add_argument("--ninety-seeds", type=int, default=0, help="runs to 90 percent")
+    parser.add_argument("--sprint-seeds", type=int, default=0, help="runs with the network sprint")
     parser.add_argument("--fraction", type=float, default=1.0, help="part of the plain recipe's steps to run")
     parser.add_argument("--data-dir", type=Path)
     add_output(parser)
-    parser.add_argument("--only", choices=["plain", "fast", "90%"], help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=RECIPES, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     options, rest = parser.parse_known_args()  # what is left goes to `thimble train --recipe fast`
     if not 0 < options.fraction <= 1:
@@ -262,15 +271,15 @@ def main() -> int:
     if options.only == "plain":
         print(json.dumps(run_plain(options.seed, options.fraction, options.data_dir)))
         return 0
-    if options.only in ("fast", "90%"):
-        more = NINETY if options.only == "90%" else ()
-        print(json.dumps(run_fast(options.seed, options.data_dir, [*more, *rest])))
+    if options.only:
+        print(json.dumps(run_fast(options.seed, options.data_dir, [*OPTIONS[options.only], *rest])))
         return 0
+    wanted = (options.plain_seeds, options.seeds, options.sprint_seeds, options.ninety_seeds)
     turns = [
         (recipe, seed)
-        for seed in range(max(options.seeds, options.plain_seeds, options.ninety_seeds))
-        for recipe, wanted in (("plain", options.plain_seeds), ("fast", options.seeds), ("90%", options.ninety_seeds))
-        if seed < wanted
+        for seed in range(max(wanted))
+        for recipe, num_seeds in zip(RECIPES, wanted, strict=True)
+        if seed < num_seeds
     ]
     runs: list[dict[str, Any]] = []
     for recipe, seed in turns:

@@ -43,7 +43,28 @@ def test_nothing_of_training_is_left(name: str) -> None:
     assert nn.Conv2d in kinds
     assert nn.Linear in kinds
     assert not kinds & {nn.BatchNorm2d, nn.Dropout, nn.AdaptiveAvgPool2d}
-    assert (Residual in kinds) == (name != "reference")
+    assert (Residual in kinds) == (name not in ("reference", "sprint"))
+
+
+def test_a_norm_behind_a_pooling_is_folded_if_its_scales_are_positive_and_else_stays_as_a_convolution() -> None:
+    model = seasoned("sprint")
+    norm = model.get_submodule("stage1.2")
+    assert isinstance(norm, nn.BatchNorm2d)
+    for sign, convolutions in ((1, 7), (-1, 8)):
+        with torch.no_grad():
+            norm.weight[3] = sign * norm.weight[3].abs()
+        deployment = deploy(model)
+        kinds = [type(module) for module in deployment.network.modules()]
+        assert kinds.count(nn.Conv2d) == convolutions
+        found, expected = deployment.network(deployment.inputs(IMAGES)), logits(model)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_a_relu_behind_a_pooling_moves_before_it() -> None:
+    """Int8 then spends no values on what is negative."""
+    kinds = [type(module) for module in deploy(seasoned("sprint")).network.modules()]
+    before = {kinds[at - 1] for at, kind in enumerate(kinds) if kind is nn.MaxPool2d}
+    assert before == {nn.ReLU}
 
 
 def test_the_model_itself_stays_as_it_is() -> None:

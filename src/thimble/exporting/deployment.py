@@ -136,17 +136,37 @@ def _strip(module: nn.Module) -> Any:
     for layer in module.children():
         if isinstance(layer, nn.Sequential):
             layers.append(_strip(layer))
-        elif isinstance(layer, nn.BatchNorm2d) and layers and isinstance(layers[-1], nn.Conv2d):
-            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
+        elif isinstance(layer, nn.BatchNorm2d):
+            _fold(layer, layers)
         elif isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)):
             layers.append(_Mean())
             pooled = True
         elif isinstance(layer, nn.Conv2d) and pooled:
             layers.append(_as_linear(layer))
+        elif isinstance(layer, nn.ReLU) and layers and isinstance(layers[-1], nn.MaxPool2d):
+            layers.insert(-1, layer)  # the same, and int8 spends no values on what is negative
         elif not isinstance(layer, nn.Dropout):
             layers.append(layer)
     _replace(module, layers)
     return module
+
+
+def _fold(norm: nn.BatchNorm2d, layers: list[nn.Module]) -> None:
+    """Fold a BatchNorm into the convolution before it, also through a max-pooling between them.
+
+    The maximum of scaled values is the scaled maximum only if the scale is positive. After anything else, the BatchNorm
+    becomes a depthwise 1x1 convolution, which every format knows.
+    """
+    pooled = len(layers) > 1 and isinstance(layers[-1], nn.MaxPool2d) and bool((norm.weight > 0).all())
+    at = len(layers) - (2 if pooled else 1)
+    before = layers[at] if at >= 0 else None
+    if isinstance(before, nn.Conv2d):
+        layers[at] = fuse_conv_bn_eval(before, norm)
+        return
+    channels = norm.num_features
+    identity = nn.Conv2d(channels, channels, 1, groups=channels, bias=False)
+    nn.init.ones_(identity.weight)
+    layers.append(fuse_conv_bn_eval(identity.eval(), norm))
 
 
 def _replace(module: nn.Module, layers: list[nn.Module]) -> None:

@@ -9,12 +9,14 @@ from .classifier import Classifier, as_classifier
 from .family import MODELS as FAMILY
 from .frozen import frozen
 from .reference import reference
+from .sprint import sprint
 from .teachers import MODELS as TEACHERS
 
 __all__ = ["MODELS", "Architecture", "Classifier", "as_classifier", "build_model", "frozen", "list_models"]
 
 MODELS: dict[str, Architecture] = {
     "reference": reference,
+    "sprint": sprint,
     **FAMILY,
     **TEACHERS,
 }
