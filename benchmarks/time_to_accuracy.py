@@ -1,7 +1,7 @@
 """Seconds of training to 85% of the CIFAR-10 test images: Thimble's fast recipe beside what a learner would write.
 
     python benchmarks/time_to_accuracy.py [--seeds 3] [--plain-seeds 1] [--fraction 1.0] --output FOLDER/NAME
-    python benchmarks/time_to_accuracy.py --seeds 3 --plain-seeds 0 --sprint-seeds 5 --ninety-seeds 5 --output FOLDER/NAME
+    python benchmarks/time_to_accuracy.py --plain-seeds 0 --sprint-seeds 5 --ninety-seeds 5 --output FOLDER/NAME
 
 (a) *plain*: the reference network in an ordinary PyTorch loop: Albumentations in a DataLoader with two workers,
     float32, NCHW, batch 128, SGD with OneCycleLR over 24 epochs of the 50,000 training images;

@@ -21,7 +21,7 @@ from .classifier import Classifier
 from .family import GlobalAverage
 
 _STEM = 24
-"""Channels of the first layer: the 12 principal components of 2x2 pixels, each with both signs (``tricks.whitening``)."""
+"""Channels of the first layer: the 12 principal components of 2x2 pixels, with both signs (``tricks.whitening``)."""
 _WIDTHS = (32, 64, 64)
 """Channels of the stages, which halve the resolution."""
 
