@@ -14,8 +14,8 @@ from places import ROOT
 from thimble.cli.verbs import list_verbs
 
 ABSENT = (
-    "captum", "executorch", "gradio", "huggingface_hub", "jinja2", "matplotlib", "onnx", "onnxruntime", "onnxscript",
-    "pyyaml", "tensorboard", "yaml",
+    "ai_edge_litert", "captum", "executorch", "gradio", "huggingface_hub", "jinja2", "matplotlib", "onnx", "onnxruntime",
+    "onnxscript", "pyyaml", "tensorboard", "yaml",
 )  # fmt: skip
 IMAGE = str(ROOT / "docs" / "images" / "augmentation.png")
 TINY = ["--data", "shapes10", "--train-images", "120", "--validation", "40", "--epochs", "1", "--batch-size", "40"]
@@ -33,6 +33,7 @@ COMMANDS = {
     "onnx": ["export", "reference"],
     "c": ["export", "reference", "--format", "c"],
     "executorch": ["export", "reference", "--format", "executorch"],
+    "tflite": ["export", "reference", "--format", "tflite"],
     "evaluate onnx": ["evaluate", "reference.onnx"],
     "card": ["card", "reference"],
     "demo": ["demo"],
@@ -133,6 +134,7 @@ def test_the_core_can_do_it(answers: dict[str, Answer], title: str, text: str) -
         ("curves", "matplotlib", "report"),
         ("onnx", "onnx", "export"),
         ("c", "onnx", "export"),
+        ("tflite", "onnx", "tflite"),
         ("evaluate onnx", "onnx", "export"),
         ("executorch", "executorch", "executorch"),
         ("card", "jinja2", "hub"),

@@ -28,7 +28,7 @@ from thimble.models import build_model
 from thimble.models.classifier import Classifier
 from thimble.storage.weights import WEIGHTS_FILE, save_weights
 
-FORMATS = ["onnx", "onnx-int8", "torch", "c", "executorch"]
+FORMATS = ["onnx", "onnx-int8", "torch", "c", "executorch", "tflite"]
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +53,8 @@ def needs(format: str) -> None:
         pytest.skip("no C compiler")
     if format == "executorch" and importlib.util.find_spec("executorch") is None:
         pytest.skip("no ExecuTorch")
+    if format == "tflite" and importlib.util.find_spec("ai_edge_litert") is None:
+        pytest.skip("no LiteRT")
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from thimble.models.classifier import Classifier
 from thimble.storage.find import Model, load_described, name_of
 from thimble.system.arguments import described, expanded, take
 from thimble.system.files import write_atomically
-from thimble.system.names import shown
+from thimble.system.names import one_a_line
 from thimble.system.scratch import temporary_folder
 from thimble.version import __version__
 
@@ -82,6 +82,7 @@ def export(
     *,
     preprocess: bool = True,
     softmax: bool = False,
+    pixels: Literal["uint8", "int8"] = "uint8",
     data: Data | None = None,
     data_dir: str | Path | None = None,
     progress: bool = False,
@@ -100,6 +101,8 @@ def export(
         preprocess: whether the file takes uint8 (N, height, width, channels), 0..255, red first, and normalises it; if
             not, it takes normalised float32 (N, channels, height, width).
         softmax: whether the file returns ``probabilities`` instead of logits.
+        pixels: with "int8", a tflite file takes int8 pixels, less 128, and returns int8 logits, as TensorFlow Lite for
+            Microcontrollers is used to; else it takes uint8 pixels and returns float32 logits.
         data: the data on which the model was trained: a name, a path or an ``ImageDataset``. Training images calibrate
             an int8 file, and test images check every file. Default: the dataset that the model records.
         data_dir: the folder that has CIFAR-10. Default: $THIMBLE_DATA, else the user's cache.
@@ -115,10 +118,13 @@ def export(
     folder: Path | None = take("data_dir", data_dir, Path | None, "a path")
     preprocess = take("preprocess", preprocess, bool, "true or false")
     softmax = take("softmax", softmax, bool, "true or false")
+    pixels = take("pixels", pixels, Literal["uint8", "int8"], "uint8 or int8")
     kind = FORMATS[format]
     if not kind.bare and (softmax or not preprocess):
         asked = "--softmax" if softmax else "--no-preprocess"
         raise UserError(f"--format {format} always takes pixels and returns logits: drop {asked}")
+    if pixels != "uint8" and format != "tflite":
+        raise UserError(f"--format {format} always takes uint8 pixels: use --pixels with --format tflite")
     classifier, metadata, sha256 = load_described(model)
     file_name = f"{_stem(model, classifier)}{kind.ending}"
     path = path or Path(file_name)
@@ -138,7 +144,9 @@ def export(
         classifier,
         preprocess=preprocess,
         softmax=softmax,
-        metadata=describe(classifier, metadata, sha256, preprocess=preprocess, softmax=softmax) | kind.needs,
+        pixels=pixels,
+        metadata=describe(classifier, metadata, sha256, preprocess=preprocess, softmax=softmax, pixels=pixels)
+        | kind.needs,
         calibration=None if kind.exact else _calibration_images(classifier, source, progress=progress),
     )
     images, untested = _parity_images(classifier, source, name if data is not None else "")
@@ -146,7 +154,7 @@ def export(
     with temporary_folder() as temporary:
         file = temporary / f"model{Path(kind.ending).suffix}"
         file.write_bytes(content)
-        twin = _twin(deployment, temporary / "twin.onnx") if format == "c" else None
+        twin = _twin(deployment, temporary / "twin.onnx") if kind.integer else None
         parity = compare(kind.load(file), deployment, images, is_test=untested is None, twin=twin)
     check(parity, exact=kind.exact)
     write_atomically(path, content)
@@ -161,7 +169,7 @@ def labels_of(model: Classifier) -> str:
     The file is named after the export, ``model.onnx.labels.txt``, so that two exports never share one. What would break
     a line is escaped.
     """
-    return "".join(f"{shown(name)}\n" for name in model.classes)
+    return one_a_line(model.classes)
 
 
 def _stem(model: Model, classifier: Classifier) -> str:
@@ -178,7 +186,7 @@ def _twin(deployment: Deployment, path: Path) -> Run:
 
 
 def describe(
-    model: Classifier, metadata: dict[str, Any], sha256: str, *, preprocess: bool, softmax: bool
+    model: Classifier, metadata: dict[str, Any], sha256: str, *, preprocess: bool, softmax: bool, pixels: str = "uint8"
 ) -> dict[str, Any]:
     """The file's metadata: everything needed to use it, and its origin."""
     channels, height, width = model.input_size
@@ -194,8 +202,10 @@ def describe(
         "data": {key: value for key, value in model.data.items() if key in ("name", "sha256", "images")},
         "input": {
             "shape": ["batch", height, width, channels] if preprocess else ["batch", channels, height, width],
-            "type": "uint8" if preprocess else "float32",
-            "values": f"{values}, 0..255" if preprocess else f"{values}, (pixel / 255 - mean) / std",
+            "type": pixels if preprocess else "float32",
+            "values": f"{values}, {'0..255' if pixels == 'uint8' else '-128..127: the pixels less 128'}"
+            if preprocess
+            else f"{values}, (pixel / 255 - mean) / std",
         },
         "fit": model.fit,
         "depth": None if model.depth is None else list(model.depth),

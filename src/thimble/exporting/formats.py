@@ -32,6 +32,7 @@ class Format:
         ending: the ending of the default file name.
         help: a short description for ``thimble export --help``.
         exact: True for float32; False for int8, which needs training images for calibration.
+        integer: whether it is made of the integer network, and so must predict what the ONNX int8 file predicts.
         bare: whether it supports ``--no-preprocess`` and ``--softmax``.
         extra: Thimble's extra that installs ``packages``; empty if the core suffices.
         packages: what building a file imports in addition to the core, by top-level names.
@@ -43,6 +44,7 @@ class Format:
     ending: str
     help: str
     exact: bool
+    integer: bool = False
     bare: bool = True
     extra: str = ""
     packages: tuple[str, ...] = ()
@@ -87,8 +89,11 @@ FORMATS: dict[str, Format] = {
     "torch": Format("torch_file", ".pt2", "float32, a torch.export file for PyTorch", exact=True),
     "executorch": Format("executorch_file", ".pte", "int8, for phones and boards, with XNNPACK", exact=False,
                          extra="executorch", packages=("executorch",)),
+    "tflite": Format("tflite.file", ".tflite", "int8, for LiteRT on phones and boards, and microcontrollers",
+                     exact=False, integer=True, bare=False, extra="tflite",
+                     packages=(*_ONNX, "ai_edge_litert", "flatbuffers")),
     "c": Format("c.source", ".c", "int8, one C99 file for a microcontroller; the check needs a C compiler", exact=False,
-                bare=False, extra="export", packages=(*_ONNX, "jinja2")),
+                integer=True, bare=False, extra="export", packages=(*_ONNX, "jinja2")),
 }
 # fmt: on
 

@@ -29,8 +29,8 @@ MIN_AGREEMENT, MIN_TESTED_AGREEMENT = 0.95, 0.85
 images. Without, this is an int8 file's only check; with them, ``MAX_DROP`` is, and a network that is often unsure may
 decide otherwise more often."""
 MIN_TWIN_AGREEMENT, MOST_UNLIKE_TWINS = 0.99, 3
-"""Smallest allowed fraction of images for which the C file and the ONNX int8 file, which have the same quantisation,
-predict the same class; of few images, three may differ."""
+"""Smallest allowed fraction of images for which a C or .tflite file and the ONNX int8 file, which have the same
+quantisation, predict the same class; of few images, three may differ."""
 
 Run = Callable[[Tensor], Tensor]
 _BATCH = 32
@@ -46,7 +46,7 @@ class Parity:
         num_images: the number of images compared.
         max_difference: the largest absolute difference of a logit (of a probability, if the file returns those).
         agreement: the fraction of images, 0..1, for which both predict the same class.
-        twin_agreement: the same fraction for the file and the ONNX int8 file; None except for the C file.
+        twin_agreement: the same fraction for the file and the ONNX int8 file; None except for C and tflite.
         test_images: the number of test images behind the accuracies; None if the test set is not on disk.
         pytorch_accuracy: PyTorch's accuracy on the test set, 0..1.
         accuracy: the file's accuracy on the test set, 0..1.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
@@ -21,6 +22,11 @@ def shown(value: str | Path) -> str:
     characters stay as they are, backslashes and brackets too.
     """
     return "".join(_escaped(character) for character in str(value))
+
+
+def one_a_line(names: Iterable[str]) -> str:
+    """Names as a text file, one a line, ``shown``, so that none breaks its line."""
+    return "".join(f"{shown(name)}\n" for name in names)
 
 
 def shortened(value: str | Path, length: int) -> str:

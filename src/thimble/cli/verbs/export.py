@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -19,6 +19,7 @@ def export(
     output: Path | None = None,
     preprocess: bool = True,
     softmax: bool = False,
+    pixels: Literal["uint8", "int8"] = "uint8",
     data: Data | None = None,
     data_dir: Path | None = None,
     json: bool = False,
@@ -35,6 +36,8 @@ def export(
         preprocess: Without this flag the file takes uint8 images (N, height, width, channels) and normalises them
             itself. With it, it takes normalised float32 images (N, channels, height, width).
         softmax: Output probabilities instead of logits.
+        pixels: With int8, a tflite file takes pixels less 128 and returns int8 logits, for microcontrollers and
+            accelerators; with uint8, it returns float32 logits.
         data: The dataset that MODEL was trained on: its training images calibrate int8 files, its test images check the
             file. Default: the one that MODEL records.
         data_dir: Folder that contains `cifar-10-batches-bin/`. Default: $THIMBLE_DATA, else the user's cache.
@@ -43,7 +46,15 @@ def export(
     from thimble.exporting.export import export as export_model
 
     result = export_model(
-        model, format, output, preprocess=preprocess, softmax=softmax, data=data, data_dir=data_dir, progress=True
+        model,
+        format,
+        output,
+        preprocess=preprocess,
+        softmax=softmax,
+        pixels=pixels,
+        data=data,
+        data_dir=data_dir,
+        progress=True,
     )
     if json:
         print_json(result.to_dict())

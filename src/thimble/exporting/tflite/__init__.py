@@ -1,0 +1,1 @@
+"""The .tflite file: its binary format, its layers, its metadata."""
