@@ -54,8 +54,7 @@ class PlainDataset:
         from thimble.data.augment.settings import AugmentConfig
 
         cv2.setNumThreads(0)  # many a learner leaves this out, and loses time by it
-        augment = AugmentConfig()
-        self.images, self.labels = images, labels
+        augment, self.images, self.labels = AugmentConfig(), images, labels
         self.transform = A.Compose(
             [
                 A.HorizontalFlip(p=augment.flip_probability),

@@ -14,8 +14,8 @@ from places import ROOT
 from thimble.cli.verbs import list_verbs
 
 ABSENT = (
-    "ai_edge_litert", "captum", "executorch", "gradio", "huggingface_hub", "jinja2", "matplotlib", "onnx", "onnxruntime",
-    "onnxscript", "pyyaml", "tensorboard", "yaml",
+    "ai_edge_litert", "captum", "executorch", "gradio", "huggingface_hub", "jinja2", "matplotlib", "onnx",
+    "onnxruntime", "onnxscript", "pyyaml", "tensorboard", "yaml",
 )  # fmt: skip
 IMAGE = str(ROOT / "docs" / "images" / "augmentation.png")
 TINY = ["--data", "shapes10", "--train-images", "120", "--validation", "40", "--epochs", "1", "--batch-size", "40"]
