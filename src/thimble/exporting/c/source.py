@@ -28,6 +28,7 @@ from thimble.exporting.deployment import Deployment
 from thimble.exporting.integer_graph import read
 from thimble.system.scratch import temporary_folder
 
+from .fit import fit_of
 from .tables import Tables, tabulate
 from .text import lines_of
 
@@ -133,12 +134,15 @@ def _compile(path: Path) -> ctypes.CDLL:
 def _render(tables: Tables, metadata: dict[str, Any]) -> str:
     import jinja2
 
+    here = resources.files("thimble.exporting.c")
     environment = jinja2.Environment(
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FunctionLoader(lambda name: (here / name).read_text(encoding="utf-8")),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
-    template = environment.from_string(
-        (resources.files("thimble.exporting.c") / "network.c.j2").read_text(encoding="utf-8")
-    )
+    template = environment.get_template("network.c.j2")
     graph = tables.graph
     prefix = _identifier(str(metadata.get("model", "network")))
     num_classes = len(graph.layers[-1].weights if graph.layers[-1].weights is not None else ())
@@ -146,6 +150,7 @@ def _render(tables: Tables, metadata: dict[str, Any]) -> str:
         title=_plain(str(metadata.get("model", "a network"))),
         metadata=_described(metadata),
         fitting="fitting" in metadata,
+        fit=fit_of(metadata, graph.image),
         file=f"{prefix}.c",
         prefix=prefix,
         PREFIX=prefix.upper(),
