@@ -120,7 +120,8 @@ def paragraphs(rows: list[dict[str, Any]]) -> list[str]:
     header += ["labels as onnxruntime's: LiteRT", "TFLM", "TFLM's arena, bytes"]
     return [
         "LiteRT runs the file with uint8 pixels, with its default kernels; TFLM the one with int8 pixels, with its"
-        f" reference kernels, on the first {_COMPARED:,} test images only. Labels are compared on these. The arena is the memory that TFLM asks for beside the file, on a computer of 64 bits; on a"
+        f" reference kernels, on the first {_COMPARED:,} test images only. Labels are compared on these."
+        " The arena is the memory that TFLM asks for beside the file, on a computer of 64 bits; on a"
         " microcontroller, whose addresses have 32, it is a little smaller.",
         table(header, cells),
         "`grey` is the network `thimble-78k` for one channel, trained for three epochs on CIFAR-10 in grey; it shows"
