@@ -141,9 +141,15 @@ def grey(
 
     pair = as_grey(train), as_grey(test)
     train_model(
-        data=pair, recipe="fast", model="thimble-78k", epochs=3, image_sizes=(0.5, 1.0, 1.0), train_images=20_000, runs=folder,
+        data=pair,
+        recipe="fast",
+        model="thimble-78k",
+        epochs=3,
+        image_sizes=(0.5, 1.0, 1.0),
+        train_images=20_000,
+        runs=folder,
         name="grey",
-    )  # fmt: skip
+    )
     return load_model(folder / "grey"), pair[1], pair
 
 

@@ -155,7 +155,8 @@ def test_summary_holds_a_model_to_a_number_of_parameters(weights: Path, capsys: 
     for model in ("reference", str(weights)):
         assert cli.main(["summary", model, "--max-params", "100000"]) == 1
         captured = capsys.readouterr()
-        assert one_line(captured.err) == f"thimble: {model} has 150,576 parameters: expected at most 100,000\n"
+        said = "150,576 parameters, 50,576 more than 100,000: thimble-97k fits"
+        assert one_line(captured.err) == f"thimble: {model} has {said}\n"
         assert re.search(r"budget +100,000 .*exceeded", captured.out)
         assert "24,265,344" in captured.out  # the table is printed all the same
 
@@ -167,6 +168,34 @@ def test_summary_without_a_number_only_shows_the_budget(tmp_path: Path, capsys: 
     captured = capsys.readouterr()
     assert re.search(r"budget +150,576 .*exceeded", captured.out)
     assert captured.err == ""
+
+
+def test_summary_tells_the_cost_of_any_network_before_training(capsys: pytest.CaptureFixture[str]) -> None:
+    network = ["summary", "thimble-78k", "--image-size", "96", "--channels", "1", "--num-classes", "3"]
+    assert cli.main([*network, "--max-ram", "64kB", "--max-flash", "256KiB", "--max-macs", "60M"]) == 0
+    assert re.search(r"RAM +34,\d\d\d +bytes", capsys.readouterr().out)
+    assert cli.main([*network, "--max-ram", "32KiB", "--max-flash", "0.1MB", "--json"]) == 1
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert found["input_size"] == [1, 96, 96]
+    assert found["flash_bytes"] > found["table_bytes"] > found["num_parameters"]
+    assert re.fullmatch(
+        r"thimble: thimble-78k has 34,\d{3} bytes of RAM, \d,\d{3} more than 32,768 and 10\d,\d{3} bytes of flash,"
+        r" \d,\d{3} more than 100,000: none of Thimble's architectures fits\n",
+        captured.err,
+    )
+
+
+def test_summary_of_a_network_without_a_c_file_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["summary", "teacher-2m"]) == 0
+    assert "the network has GELU, which the C file does not support" in capsys.readouterr().out
+    assert cli.main(["summary", "teacher-2m", "--max-ram", "1MB"]) == 1
+    assert "no C file, so no bytes of RAM to compare" in capsys.readouterr().err
+
+
+def test_the_size_of_a_trained_network_is_not_to_be_had(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["summary", str(weights), "--channels", "1"]) == 2
+    assert "--channels goes with an architecture's name" in one_line(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(("budget", "code"), [(200_000, 0), (150_000, 1)])

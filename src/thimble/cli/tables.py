@@ -16,6 +16,7 @@ from rich.text import Text
 
 from thimble.data.dataset import ImageDataset
 from thimble.explaining.explanation import Explanation
+from thimble.exporting.cost import CODE_BYTES, Cost
 from thimble.exporting.export import Export
 from thimble.measuring.comparison import SIGNIFICANCE, Comparison
 from thimble.measuring.evaluation import Evaluation
@@ -250,6 +251,18 @@ def print_summary(result: Summary) -> None:
     console.print(f"multiply-adds  {result.num_multiply_adds:>12,}   (forward, one image)")
     verdict, color = ("met", "green") if result.within_budget else ("exceeded", "red")
     console.print(Text(f"budget         {result.budget:>12,}   parameters, ").append(verdict, style=color))
+
+
+def print_cost(cost: Cost) -> None:
+    """Print what the network costs on a device."""
+    console = console_for_output()
+    if cost.ram_bytes is None or cost.table_bytes is None:
+        console.print(Text(f"C file         {'none':>12}   ").append(shown(str(cost.missing))), soft_wrap=True)
+        return
+    console.print(f"RAM            {cost.ram_bytes:>12,}   bytes, static, of the C file")
+    console.print(
+        f"flash          {cost.flash_bytes:>12,}   bytes: {cost.table_bytes:,} of tables, about {CODE_BYTES:,} of code"
+    )
 
 
 def print_dataset(parts: Mapping[str, ImageDataset]) -> None:

@@ -99,7 +99,7 @@ def deploy(
     )
 
 
-class _Mean(nn.Module):
+class GlobalMean(nn.Module):
     """Global average pooling, (N, channels, height, width) to (N, channels).
 
     ``nn.AdaptiveAvgPool2d`` would be exported with operations on strides, which not every runtime supports.
@@ -143,7 +143,7 @@ def _strip(module: nn.Module) -> Any:
         elif isinstance(layer, nn.BatchNorm2d):
             _fold(layer, layers)
         elif isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)):
-            layers.append(_Mean())
+            layers.append(GlobalMean())
             pooled = True
         elif isinstance(layer, nn.Conv2d) and pooled:
             layers.append(_as_linear(layer))
