@@ -34,6 +34,7 @@ class Deployment:
         metadata: the file's metadata, as JSON values.
         calibration: training images, uint8 (N, channels, height, width), to find the value ranges for an int8 file;
             None for a float32 file.
+        samples: test images, uint8 (N, channels, height, width), to try the file with on a device; or None.
     """
 
     network: nn.Module
@@ -44,6 +45,7 @@ class Deployment:
     softmax: bool
     metadata: dict[str, Any]
     calibration: Tensor | None = None
+    samples: Tensor | None = None
 
     def inputs(self, images: Tensor) -> Tensor:
         """Convert images, uint8 (N, channels, height, width), to the network's inputs; see ``as_inputs``."""
@@ -78,6 +80,7 @@ def deploy(
     softmax: bool = False,
     metadata: dict[str, Any] | None = None,
     calibration: Tensor | None = None,
+    samples: Tensor | None = None,
 ) -> Deployment:
     """Prepare a copy of the model for export; see ``Deployment``. The model itself does not change."""
     network: nn.Module = _strip(copy.deepcopy(model).cpu().float().eval())
@@ -92,6 +95,7 @@ def deploy(
         softmax=softmax,
         metadata=metadata or {},
         calibration=calibration,
+        samples=samples,
     )
 
 
