@@ -66,7 +66,8 @@ def main() -> int:
     """Export, measure and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--models", nargs="+", choices=list_pretrained(), default=list_pretrained())
-    parser.add_argument("--formats", nargs="+", choices=list(FORMATS), default=list(FORMATS))
+    names = [name for name, row in FORMATS.items() if not row.folder]  # a project has the C file's answers
+    parser.add_argument("--formats", nargs="+", choices=names, default=names)
     add_output(parser)
     options = parser.parse_args()
     rows = measure(options.models, options.formats)

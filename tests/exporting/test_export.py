@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from exports_shared import StandIn, deployments_of_int8, seasoned
+from exports_shared import StandIn, deployments_of_int8, seasoned, stand_in
 
 import thimble
 from thimble.cli import main as cli
@@ -157,9 +159,47 @@ def test_a_full_disk(no_data: None, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.compiler
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_a_project_is_a_folder_with_three_test_images(
+    data: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = thimble.export("reference", "cmake")
+    files = [path for path in result.output.rglob("*") if path.is_file()]
+    assert result.output == Path("reference-cmake")
+    assert result.num_bytes == sum(path.stat().st_size for path in files)
+    assert result.labels in files
+    assert result.labels.read_text() == "".join(f"{name}\n" for name in CLASSES)
+    assert result.parity.twin_agreement is not None
+    assert result.parity.twin_agreement >= 0.99
+    text = (result.output / "src" / "reference_test.c").read_text()
+    images, _, logits = text.partition("_test_logits[3][10] = ")
+    pixels = [int(value) for value in re.findall(r"\d+(?=,)", images.partition("3072] = ")[2])]
+    test = stand_in().subset(torch.arange(600, 1_000))
+    found = [
+        int((test.images.permute(0, 2, 3, 1).flatten(1) == torch.tensor(one)).all(1).nonzero()[0])
+        for one in torch.tensor(pixels).reshape(3, 3_072).tolist()
+    ]
+    assert len({int(test.labels[index]) for index in found}) == 3  # test images of three classes
+    rows = torch.tensor([float(value) for value in re.findall(r"(-?[\d.]+(?:e-?\d+)?)f,", logits)]).reshape(3, 10)
+    assert rows.argmax(1).tolist() == [int(test.labels[index]) for index in found]
+    before = sorted(tmp_path.rglob("*"))
+    assert cli.main(["export", "reference", "--format", "cmake"]) == 2
+    error = capsys.readouterr().err
+    assert error == "thimble: cannot write reference-cmake: it is a folder with files; expected a new or an empty one\n"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            ["reference", "--format", "zephyr", "--output", "model.pt"],
+            "it is a file; expected the name of a new folder",
+        ),
+        (["reference", "--format", "esp-idf", "--output", "model.pt/project"], "model.pt is not a folder"),
+        (["reference", "--format", "cmake", "--softmax"], "--format cmake always takes pixels and returns logits"),
         (
             ["reference", "--format", "c", "--softmax"],
             "--format c always takes pixels and returns logits: drop --softmax",

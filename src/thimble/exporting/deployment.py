@@ -35,6 +35,7 @@ class Deployment:
         pixels: the type of the pixels that a .tflite file takes, "uint8" or "int8"; the other formats have no choice.
         calibration: training images, uint8 (N, channels, height, width), to find the value ranges for an int8 file;
             None for a float32 file.
+        samples: test images, uint8 (N, channels, height, width), to try the file with on a device; or None.
     """
 
     network: nn.Module
@@ -46,6 +47,7 @@ class Deployment:
     metadata: dict[str, Any]
     calibration: Tensor | None = None
     pixels: str = "uint8"
+    samples: Tensor | None = None
 
     def inputs(self, images: Tensor) -> Tensor:
         """Convert images, uint8 (N, channels, height, width), to the network's inputs; see ``as_inputs``."""
@@ -81,6 +83,7 @@ def deploy(
     metadata: dict[str, Any] | None = None,
     calibration: Tensor | None = None,
     pixels: str = "uint8",
+    samples: Tensor | None = None,
 ) -> Deployment:
     """Prepare a copy of the model for export; see ``Deployment``. The model itself does not change."""
     network: nn.Module = _strip(copy.deepcopy(model).cpu().float().eval())
@@ -96,6 +99,7 @@ def deploy(
         metadata=metadata or {},
         calibration=calibration,
         pixels=pixels,
+        samples=samples,
     )
 
 

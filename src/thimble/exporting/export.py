@@ -22,6 +22,7 @@ from thimble.models.classifier import Classifier
 from thimble.storage.find import Model, load_described, name_of
 from thimble.system.arguments import described, expanded, take
 from thimble.system.files import write_atomically
+from thimble.system.folders import check_folder, write_folder
 from thimble.system.names import one_a_line
 from thimble.system.scratch import temporary_folder
 from thimble.version import __version__
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from thimble.data.sources import Data
 
 CALIBRATION_IMAGES = 1_000
+NUM_SAMPLES = 3
+"""The test images in a project for a device."""
 # The calibration images are not a setting, so that the same weights always give the same file.
 _SEED = 2_009
 
@@ -45,10 +48,10 @@ class Export:
     """An exported file.
 
     Attributes:
-        output: the file.
-        labels: the file beside it with the names of the classes: see ``labels_of``.
+        output: the file, or a project's folder.
+        labels: the file beside it, or in the folder, with the names of the classes: see ``labels_of``.
         format: one of ``FORMATS``.
-        num_bytes: its size in bytes.
+        num_bytes: its size in bytes, or the sum of the folder's files.
         metadata: the metadata inside it.
         parity: how its predictions compare with PyTorch's.
         untested: why it was compared on drawings instead of the model's test images; None if it was not.
@@ -96,8 +99,8 @@ def export(
     Args:
         model: a shipped model's name, a weights file, a run folder or a classifier; it is not changed.
         format: one of ``FORMATS``.
-        output: the file; an existing one and its labels are replaced. Default: named after the run or the network, in
-            the current folder.
+        output: the file; an existing one and its labels are replaced. Of a project, the folder: a new or an empty one.
+            Default: named after the run or the network, in the current folder.
         preprocess: whether the file takes uint8 (N, height, width, channels), 0..255, red first, and normalises it; if
             not, it takes normalised float32 (N, channels, height, width).
         softmax: whether the file returns ``probabilities`` instead of logits.
@@ -128,7 +131,9 @@ def export(
     classifier, metadata, sha256 = load_described(model)
     file_name = f"{_stem(model, classifier)}{kind.ending}"
     path = path or Path(file_name)
-    if path.is_dir():
+    if kind.folder:
+        check_folder(path)
+    elif path.is_dir():
         example = path / file_name
         raise UserError(f"--output {path} is a folder: expected a file name, such as {example}")
     kind.require(f"--format {format}")
@@ -140,6 +145,8 @@ def export(
         if data is not None or not kind.exact:
             raise
         source = str(error)  # the built-in drawings suffice to compare logits
+    calibration = None if kind.exact else _calibration_images(classifier, source, progress=progress)
+    images, untested = _parity_images(classifier, source, name if data is not None else "")
     deployment = deploy(
         classifier,
         preprocess=preprocess,
@@ -147,20 +154,31 @@ def export(
         pixels=pixels,
         metadata=describe(classifier, metadata, sha256, preprocess=preprocess, softmax=softmax, pixels=pixels)
         | kind.needs,
-        calibration=None if kind.exact else _calibration_images(classifier, source, progress=progress),
+        calibration=calibration,
+        samples=_samples(images) if kind.folder else None,
     )
-    images, untested = _parity_images(classifier, source, name if data is not None else "")
     content = kind.build(deployment)
     with temporary_folder() as temporary:
         file = temporary / f"model{Path(kind.ending).suffix}"
-        file.write_bytes(content)
-        twin = _twin(deployment, temporary / "twin.onnx") if kind.integer else None
+        _write(file, content)
+        twin = _twin(deployment, temporary / "twin.onnx") if kind.twin else None
         parity = compare(kind.load(file), deployment, images, is_test=untested is None, twin=twin)
     check(parity, exact=kind.exact)
-    write_atomically(path, content)
+    _write(path, content)
+    if isinstance(content, dict):
+        num_bytes = sum(map(len, content.values()))
+        return Export(path, path / "labels.txt", format, num_bytes, deployment.metadata, parity, untested)
     labels = path.with_name(f"{path.name}.labels.txt")
     write_atomically(labels, labels_of(classifier))
     return Export(path, labels, format, len(content), deployment.metadata, parity, untested)
+
+
+def _write(path: Path, content: bytes | dict[str, bytes]) -> None:
+    """Write a format's product: a file, or a folder of files."""
+    if isinstance(content, dict):
+        write_folder(path, content)
+    else:
+        write_atomically(path, content)
 
 
 def labels_of(model: Classifier) -> str:
@@ -224,6 +242,14 @@ def _calibration_images(model: Classifier, source: Source | str, *, progress: bo
     dataset = source.load("train", progress=progress)
     chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(_SEED))[:CALIBRATION_IMAGES]
     return _fitted(dataset.images[chosen], model)
+
+
+def _samples(images: ImageDataset) -> Tensor:
+    """Some of the images, uint8 (N, channels, height, width), of different classes as far as there are any."""
+    labels = images.labels.tolist()
+    firsts = sorted({label: index for index, label in reversed([*enumerate(labels)])}.values())
+    others = [index for index in range(len(labels)) if index not in firsts]
+    return images.images[[*firsts, *others][:NUM_SAMPLES]]
 
 
 def _parity_images(model: Classifier, source: Source | str, required_by: str) -> tuple[ImageDataset, str | None]:

@@ -32,24 +32,27 @@ class Format:
         ending: the ending of the default file name.
         help: a short description for ``thimble export --help``.
         exact: True for float32; False for int8, which needs training images for calibration.
-        integer: whether it is made of the integer network, and so must predict what the ONNX int8 file predicts.
         bare: whether it supports ``--no-preprocess`` and ``--softmax``.
         extra: Thimble's extra that installs ``packages``; empty if the core suffices.
         packages: what building a file imports in addition to the core, by top-level names.
         needs: metadata about the runtime that the files need; added to the metadata about the model.
         builder: the name of the function that builds a file, if a module has more than one format.
+        folder: whether its product is a folder of files: ``build`` returns their bytes by their paths in it, ``load``
+            takes the folder, and the names of the classes are in its ``labels.txt``.
+        twin: whether its predictions must also agree with those of the ONNX int8 file, of whose graph it is made.
     """
 
     module: str
     ending: str
     help: str
     exact: bool
-    integer: bool = False
     bare: bool = True
     extra: str = ""
     packages: tuple[str, ...] = ()
     needs: dict[str, Any] = dataclasses.field(default_factory=dict)
     builder: str = "build"
+    folder: bool = False
+    twin: bool = False
 
     def require(self, by: str) -> None:
         """Check, before any work, that everything the format needs is installed.
@@ -65,9 +68,9 @@ class Format:
         if check is not None:
             check()
 
-    def build(self, deployment: Deployment) -> bytes:
-        """Build a file; return its bytes."""
-        content: bytes = getattr(self._module(), self.builder)(deployment)
+    def build(self, deployment: Deployment) -> bytes | dict[str, bytes]:
+        """Build a file; return its bytes, or those of a folder's files by their paths in it."""
+        content: bytes | dict[str, bytes] = getattr(self._module(), self.builder)(deployment)
         return content
 
     def load(self, path: Path) -> Run:
@@ -80,6 +83,24 @@ class Format:
 
 
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
+
+
+def _project(name: str, meaning: str) -> Format:
+    """A folder with the C file that a platform's own tools build and flash."""
+    return Format(
+        "projects.project",
+        f"-{name.replace('_', '-')}",
+        f"{meaning}: a folder with the C file, an example, a self-test",
+        exact=False,
+        bare=False,
+        extra="export",
+        packages=(*_ONNX, "jinja2"),
+        builder=f"build_{name}",
+        folder=True,
+        twin=True,
+    )
+
+
 # fmt: off
 FORMATS: dict[str, Format] = {
     "onnx": Format("onnx_file", ".onnx", "float32, for onnxruntime and other ONNX runtimes", exact=True,
@@ -90,10 +111,14 @@ FORMATS: dict[str, Format] = {
     "executorch": Format("executorch_file", ".pte", "int8, for phones and boards, with XNNPACK", exact=False,
                          extra="executorch", packages=("executorch",)),
     "tflite": Format("tflite.file", ".tflite", "int8, for LiteRT on phones and boards, and microcontrollers",
-                     exact=False, integer=True, bare=False, extra="tflite",
-                     packages=(*_ONNX, "ai_edge_litert", "flatbuffers")),
+                     exact=False, bare=False, extra="tflite",
+                     packages=(*_ONNX, "ai_edge_litert", "flatbuffers"), twin=True),
     "c": Format("c.source", ".c", "int8, one C99 file for a microcontroller; the check needs a C compiler", exact=False,
-                integer=True, bare=False, extra="export", packages=(*_ONNX, "jinja2")),
+                bare=False, extra="export", packages=(*_ONNX, "jinja2"), twin=True),
+    "arduino": _project("arduino", "a library for the Arduino IDE"),
+    "esp-idf": _project("esp_idf", "a project for Espressif's ESP-IDF"),
+    "zephyr": _project("zephyr", "an application for Zephyr"),
+    "cmake": _project("cmake", "a CMake project, for this computer and for a Cortex-M"),
 }
 # fmt: on
 

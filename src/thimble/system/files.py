@@ -111,6 +111,15 @@ def check_output(path: Path) -> None:
     """
     if path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder; expected the name of a file")
+    check_parent(path)
+
+
+def check_parent(path: Path) -> None:
+    """Check that something could be made here. Creates nothing.
+
+    Raises:
+        UserError: the path's parent is not a folder, cannot be created or is not writable.
+    """
     folder = path.absolute().parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

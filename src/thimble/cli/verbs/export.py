@@ -27,12 +27,13 @@ def export(
     """Export MODEL to a file that runs without Thimble.
 
     The file is compared with PyTorch on 1,000 images first; if it differs too much, it is not written; exit code 1. An
-    int8 file is calibrated on training images. FILE.labels.txt, beside it, has the names of the classes, one a line.
+    int8 file is calibrated on training images. FILE.labels.txt, beside it, has the names of the classes, one a line; of
+    a project for a device, labels.txt in its folder.
 
     Args:
         model: A shipped model's name, a weights file or a run folder.
-        output: File to write; an existing file and its labels are replaced. Default: in the current folder, named after
-            the run or, of another MODEL, its architecture, and the format.
+        output: File to write; an existing file and its labels are replaced. Of a project: a new or an empty folder.
+            Default: in the current folder, named after the run or, of another MODEL, its architecture, and the format.
         preprocess: Without this flag the file takes uint8 images (N, height, width, channels) and normalises them
             itself. With it, it takes normalised float32 images (N, channels, height, width).
         softmax: Output probabilities instead of logits.

@@ -69,12 +69,11 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
         RunError: the file does not compile.
     """
     source = path.read_text(encoding="ascii", errors="replace")
-    found = re.search(r"^void (\w+)_logits\(const uint8_t image\[", source, re.MULTILINE)
-    if found is None:
-        raise UserError(f"{path} is not a network's C file: expected one that thimble export wrote")
-    prefix = found[1]
-    sizes = dict(re.findall(rf"^#define {prefix.upper()}_(\w+) (\d+)$", source, re.MULTILINE))
-    shape = (int(sizes["HEIGHT"]), int(sizes["WIDTH"]), int(sizes["CHANNELS"]))
+    try:
+        prefix, sizes = sizes_of(source)
+    except ValueError as error:
+        raise UserError(f"{path} is not a network's C file: expected one that thimble export wrote") from error
+    shape = (sizes["HEIGHT"], sizes["WIDTH"], sizes["CHANNELS"])
     call = _compile(path)[f"{prefix}_logits"]
     call.restype, call.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p]
 
@@ -82,12 +81,26 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
         if inputs.dtype != torch.uint8 or inputs.shape[1:] != shape:
             raise ValueError(f"inputs are {inputs.dtype} {tuple(inputs.shape)}: expected uint8 (N, *{shape})")
         inputs = inputs.cpu().contiguous()
-        logits = torch.empty(len(inputs), int(sizes["CLASSES"]), dtype=torch.float32)
+        logits = torch.empty(len(inputs), sizes["CLASSES"], dtype=torch.float32)
         for image, row in zip(inputs, logits, strict=True):
             call(image.data_ptr(), row.data_ptr())
         return logits
 
     return run
+
+
+def sizes_of(source: str) -> tuple[str, dict[str, int]]:
+    """What the names in a C file begin with, and its sizes by name: HEIGHT, WIDTH, CHANNELS, CLASSES, RAM_BYTES.
+
+    Raises:
+        ValueError: ``build`` did not write it.
+    """
+    found = re.search(r"^void (\w+)_logits\(const uint8_t image\[", source, re.MULTILINE)
+    if found is None:
+        raise ValueError("no network's C file")
+    prefix = found[1]
+    sizes = re.findall(rf"^#define {prefix.upper()}_(\w+) (\d+)$", source, re.MULTILINE)
+    return prefix, {name: int(number) for name, number in sizes}
 
 
 def require() -> None:
@@ -147,7 +160,7 @@ def _render(tables: Tables, metadata: dict[str, Any]) -> str:
     prefix = _identifier(str(metadata.get("model", "network")))
     num_classes = len(graph.layers[-1].weights if graph.layers[-1].weights is not None else ())
     return template.render(
-        title=_plain(str(metadata.get("model", "a network"))),
+        title=plain(str(metadata.get("model", "a network"))),
         metadata=_described(metadata),
         fitting="fitting" in metadata,
         fit=fit_of(metadata, graph.image),
@@ -193,7 +206,7 @@ def c_string(text: str) -> str:
     )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Make a text safe in a C comment: ASCII, one line, no comment marks, no trigraphs."""
     text = " ".join(text.encode("ascii", "backslashreplace").decode().split())
     for mark in ("*/", "/*", "??"):
@@ -207,5 +220,5 @@ def _described(metadata: dict[str, Any]) -> list[str]:
     lines = []
     for key, value in metadata.items():
         text = value if isinstance(value, str) else json.dumps(value, default=str)
-        lines += textwrap.wrap(_plain(f"{key}: {text}"), 110, subsequent_indent="    ")
+        lines += textwrap.wrap(plain(f"{key}: {text}"), 110, subsequent_indent="    ")
     return [line.rstrip("\\") for line in lines]

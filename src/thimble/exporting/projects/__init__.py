@@ -1,0 +1,1 @@
+"""Projects around the C file that a microcontroller's own tools build and flash."""
