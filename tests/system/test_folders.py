@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from thimble.errors import RunError, UserError
 from thimble.system.folders import check_folder, write_folder
+from thimble.system.temporary import temporary_beside
 
 FILES = {"a.txt": b"a", "src/b.c": b"b", "src/deep/c.h": b""}
 
@@ -29,6 +31,19 @@ def test_a_new_and_an_empty_folder_are_filled(there: bool, tmp_path: Path) -> No
     write_folder(path, FILES)
     assert contents(path) == FILES
     assert [one.name for one in path.parent.iterdir()] == ["project"]
+
+
+def test_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
+    dead, own = (
+        tmp_path / temporary_beside(tmp_path / "x").name.replace(f".{os.getpid()}.", f".{process}.")
+        for process in (4_194_399, os.getpid())
+    )
+    for folder in (dead, own):
+        folder.mkdir()
+        (folder / "half.c").write_text("half of")
+    write_folder(tmp_path / "project", FILES)
+    assert not dead.exists()
+    assert own.exists()
 
 
 def test_what_is_there_is_refused_in_one_line(tmp_path: Path) -> None:

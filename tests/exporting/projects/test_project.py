@@ -213,6 +213,10 @@ def test_the_self_test_runs_on_a_cortex_m(
     compiler = [microcontroller.COMPILER, "-mthumb", *options, "-O2", f"-I{folder / 'src'}", "-Wl,--gc-sections"]
     program = str(tmp_path / "program.elf")
     subprocess.run([*compiler, *defined, *linked, *sources, "-o", program], check=True, capture_output=True)
+    symbols = subprocess.run(["arm-none-eabi-nm", program], check=True, capture_output=True, text=True).stdout
+    assert " tiny_logits\n" in symbols
+    assert " tiny_fit\n" not in symbols  # what nobody calls costs nothing
+    assert " inverses\n" not in symbols
     command = [microcontroller.EMULATOR, "-M", board, "-nographic", "-semihosting", "-kernel", program]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     (line,) = (text for text in (done.stdout + done.stderr).splitlines() if text.startswith("image "))
