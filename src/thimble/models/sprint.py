@@ -1,6 +1,6 @@
 """Build ``sprint``, the network that learns the most in a minute of a CPU.
 
-A training step of it takes about two fifths of the reference network's (docs/fast_recipe.md), at the same budget of
+Its training takes less than two thirds of the reference network's time (docs/fast_recipe.md), at the same budget of
 parameters, because
 
 - every layer is a dense convolution, which does the most arithmetic for every byte that it moves; depthwise and 1x1
