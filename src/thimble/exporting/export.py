@@ -163,7 +163,7 @@ def export(
         _write(file, content)
         twin = _twin(deployment, temporary / "twin.onnx") if kind.twin else None
         parity = compare(kind.load(file), deployment, images, is_test=untested is None, twin=twin)
-    check(parity, exact=kind.exact)
+    check(parity, exact=kind.exact, twin=kind.twin)
     _write(path, content)
     if isinstance(content, dict):
         num_bytes = sum(map(len, content.values()))

@@ -39,7 +39,8 @@ class Format:
         builder: the name of the function that builds a file, if a module has more than one format.
         folder: whether its product is a folder of files: ``build`` returns their bytes by their paths in it, ``load``
             takes the folder, and the names of the classes are in its ``labels.txt``.
-        twin: whether its predictions must also agree with those of the ONNX int8 file, of whose graph it is made.
+        twin: the least fraction of images, 0..1, for which it must predict what the ONNX int8 file predicts, of whose
+            graph it is made; 0 if it is not made of it.
     """
 
     module: str
@@ -52,7 +53,7 @@ class Format:
     needs: dict[str, Any] = dataclasses.field(default_factory=dict)
     builder: str = "build"
     folder: bool = False
-    twin: bool = False
+    twin: float = 0.0
 
     def require(self, by: str) -> None:
         """Check, before any work, that everything the format needs is installed.
@@ -82,6 +83,8 @@ class Format:
         return import_module(f"{__package__}.{self.module}")
 
 
+TWIN = 0.99
+"""Of what computes as onnxruntime does, but for ties; TensorFlow Lite rounds otherwise, and its logits are coarse."""
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -97,7 +100,7 @@ def _project(name: str, meaning: str) -> Format:
         packages=(*_ONNX, "jinja2"),
         builder=f"build_{name}",
         folder=True,
-        twin=True,
+        twin=TWIN,
     )
 
 
@@ -112,9 +115,9 @@ FORMATS: dict[str, Format] = {
                          extra="executorch", packages=("executorch",)),
     "tflite": Format("tflite.file", ".tflite", "int8, for LiteRT on phones and boards, and microcontrollers",
                      exact=False, bare=False, extra="tflite",
-                     packages=(*_ONNX, "ai_edge_litert", "flatbuffers"), twin=True),
+                     packages=(*_ONNX, "ai_edge_litert", "flatbuffers"), twin=0.95),
     "c": Format("c.source", ".c", "int8, one C99 file for a microcontroller; the check needs a C compiler", exact=False,
-                bare=False, extra="export", packages=(*_ONNX, "jinja2"), twin=True),
+                bare=False, extra="export", packages=(*_ONNX, "jinja2"), twin=TWIN),
     "arduino": _project("arduino", "a library for the Arduino IDE"),
     "esp-idf": _project("esp_idf", "a project for Espressif's ESP-IDF"),
     "zephyr": _project("zephyr", "an application for Zephyr"),
