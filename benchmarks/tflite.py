@@ -123,8 +123,7 @@ def paragraphs(rows: list[dict[str, Any]]) -> list[str]:
     return [
         "LiteRT runs the file with uint8 pixels, with its default kernels; TFLM the one with int8 pixels, with its"
         f" reference kernels, on the first {_COMPARED:,} test images only. Labels are compared on these."
-        " The arena is the memory that TFLM asks for beside the file, on a computer of 64 bits; on a"
-        " microcontroller, whose addresses have 32, it is a little smaller.",
+        " The arena is the memory that TFLM asks for beside the file, on a computer of 64 bits.",
         table(header, cells),
         *([_GREY] if any(row["model"] == "grey" for row in rows) else []),
     ]
