@@ -40,7 +40,7 @@ def compiled(model: Classifier, folder: Path) -> tuple[int, int]:
     source.write_bytes(c_file.build(deploy(model.eval(), metadata=about, calibration=images)))
     options = ["-mcpu=cortex-m4", "-mthumb", "-O2", "-std=c99", "-c", str(source), "-o", str(program)]
     subprocess.run([COMPILER, *options], check=True)
-    listing = subprocess.run([SIZE, program], check=True, capture_output=True, text=True).stdout
+    listing = subprocess.run([SIZE, program], check=True, capture_output=True, text=True, encoding="utf-8").stdout
     text, data, bss = (int(number) for number in listing.splitlines()[1].split()[:3])
     return text + data, bss
 
@@ -98,7 +98,9 @@ def main() -> int:
         print(f"no {COMPILER} here: expected it installed, as the head of this script says", file=sys.stderr)
         return 2
     rows = measure(options.models)
-    version = subprocess.run([COMPILER, "--version"], check=True, capture_output=True, text=True).stdout.splitlines()[0]
+    version = subprocess.run(
+        [COMPILER, "--version"], check=True, capture_output=True, text=True, encoding="utf-8"
+    ).stdout.splitlines()[0]
     publish(
         options.output,
         "What a network costs",

@@ -205,7 +205,7 @@ def test_a_project_is_a_folder_with_three_test_images(
             "--format c always takes pixels and returns logits: drop --softmax",
         ),
         (["reference", "--format", "c", "--no-preprocess"], "drop --no-preprocess"),
-        (["reference", "--format", "keras"], "invalid choice 'tflite'"),
+        (["reference", "--format", "keras"], "invalid choice 'keras'"),
         (["reference", "--output", "."], "--output . is a folder: expected a file name, such as reference.onnx"),
         (["alexnet"], "no model 'alexnet'"),
         (["cut.safetensors"], "cut short or damaged"),

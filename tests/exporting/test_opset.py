@@ -68,6 +68,8 @@ def test_what_opset_13_does_not_have_is_found_out() -> None:
 
 
 def test_the_files_say_what_they_run_with() -> None:
-    for name in ("onnx", "onnx-int8"):
-        assert FORMATS[name].needs == {"onnx": {"opset": 13, "ir_version": 7, "onnxruntime": ">=1.15.1"}}
+    needs = {"opset": 13, "ir_version": 7, "onnxruntime": ">=1.15.1"}
+    assert FORMATS["onnx"].needs == {"onnx": needs}
+    exact = {"session_config": {"session.x64quantprecision": "1"}}  # on x86 processors without VNNI
+    assert FORMATS["onnx-int8"].needs == {"onnx": needs | exact}
     assert not FORMATS["c"].needs

@@ -16,7 +16,7 @@ from thimble.errors import RunError, UserError
 from thimble.exporting.formats import FORMATS
 from thimble.system.extras import PackageMissing, needed, require
 
-DISTRIBUTIONS = {"yaml": "pyyaml"}  # of packages that are imported by another name
+DISTRIBUTIONS = {"yaml": "pyyaml", "ai_edge_litert": "ai-edge-litert"}  # of packages that are imported by another name
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def brought_by(extra: str) -> set[str]:
     return found
 
 
-EXTRAS = ("report", "export", "executorch", "hub", "demo", "tensorboard", "datasets")
+EXTRAS = ("report", "export", "tflite", "executorch", "hub", "demo", "tensorboard", "datasets")
 
 
 def test_each_extra_brings_what_the_line_says_it_brings() -> None:
